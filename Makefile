@@ -1,0 +1,31 @@
+# Both targets do all the set-up they need: a virtual environment in .venv from the hashed requirements-dev.txt.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.stamp
+
+.PHONY: quickstart test lint check bench acceptance lock-dev clean
+
+quickstart: $(STAMP)
+	$(BIN)/packager build quickstart -o dist
+	$(BIN)/python examples/try_bundle.py dist
+
+test: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest -n 2 $(PYTEST_ARGS)
+
+$(STAMP): pyproject.toml requirements-dev.txt
+	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 10), "Python 3.10 or newer is needed, this is " + sys.version'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $(STAMP)
+
+lock-dev: $(STAMP)
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --group dev \
+	    --output-file requirements-dev.txt pyproject.toml requirements-build.in
+
+clean:
+	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache

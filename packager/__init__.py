@@ -1,0 +1,1 @@
+"""Builds portable, relocatable distributions of ComfyUI and proves them before they ship."""

@@ -1,0 +1,5 @@
+"""packager command line"""
+
+
+def main() -> int:
+    return 0

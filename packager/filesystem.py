@@ -1,0 +1,89 @@
+"""Writing without losing: atomic replacement, hashes, and removal that stays inside its root."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+_BLOCK = 1024 * 1024
+
+
+def sha256_file(path: Path) -> str:
+    """Hex sha256 of a file's content, read in blocks."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def write_atomic(path: Path, content: bytes, *, mode: int | None = None) -> None:
+    """Put `content` at `path` in one step: a reader sees the old file or the new one, also after a power cut.
+
+    `mode` defaults to that of the file replaced, else 0o644. A hard-linked or linked original is never written through.
+    """
+    if mode is None:
+        mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o644
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".tmp")
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.chmod(mode)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, value: Any) -> None:
+    """`value` as readable JSON with a final newline, keys in the order given, written atomically."""
+    write_atomic(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def remove_tree(path: Path) -> None:
+    """Delete a folder or file if it is there; links are removed, not followed; read-only folders are opened first."""
+    if not path.exists() and not path.is_symlink():
+        return
+    if path.is_symlink() or not path.is_dir():
+        path.unlink()
+        return
+    for folder, _, _ in os.walk(path):
+        mode = Path(folder).stat().st_mode
+        if mode & stat.S_IRWXU != stat.S_IRWXU:
+            Path(folder).chmod(mode | stat.S_IRWXU)
+    shutil.rmtree(path)
+
+
+def walk_files(root: Path) -> Iterator[Path]:
+    """Every file and link below `root` (links not followed, to folders or files), sorted by name, depth first."""
+    with os.scandir(root) as entries:
+        ordered = sorted(entries, key=lambda entry: entry.name)
+    for entry in ordered:
+        if entry.is_dir(follow_symlinks=False):
+            yield from walk_files(Path(entry.path))
+        else:
+            yield Path(entry.path)
+
+
+def tree_digest(root: Path) -> str:
+    """Hex sha256 over names, kinds, execute bits and contents below `root`: equal trees, equal digests."""
+    digest = hashlib.sha256()
+    for path in walk_files(root):
+        name = path.relative_to(root).as_posix()
+        if path.is_symlink():
+            digest.update(f"link {name}\0{path.readlink()}\n".encode())
+        else:
+            kind = "exec" if path.stat().st_mode & stat.S_IXUSR else "file"
+            digest.update(f"{kind} {name}\0{sha256_file(path)}\n".encode())
+    return digest.hexdigest()

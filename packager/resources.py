@@ -1,0 +1,36 @@
+"""Where the program's own data lies: a checkout keeps it beside `packager/`, an installed wheel inside it."""
+
+from __future__ import annotations
+
+import functools
+import re
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+@functools.cache
+def data_root() -> Path:
+    """The folder that holds version.yml, recipes/, cleanup_rules/, helper_scripts/ and examples/."""
+    installed = _PACKAGE / "_data"
+    return installed if installed.is_dir() else _PACKAGE.parent
+
+
+def helper_scripts() -> Path:
+    return data_root() / "helper_scripts"
+
+
+def cleanup_rules() -> Path:
+    return data_root() / "cleanup_rules"
+
+
+def recipes() -> Path:
+    return data_root() / "recipes"
+
+
+def version() -> str:
+    """The version in version.yml, the one source of it."""
+    found = re.search(r"^version: *(\S+)", (data_root() / "version.yml").read_text(encoding="utf-8"), re.MULTILINE)
+    if not found:
+        raise ValueError("version.yml holds no 'version: X.Y.Z' line")
+    return found[1]
