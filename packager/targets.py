@@ -39,7 +39,7 @@ class Target:
 
     @property
     def max_path(self) -> int | None:
-        """Characters a full path may have without special settings, the final NUL not counted; None: no limit that hurts."""
+        """Characters a full path may have without special settings, final NUL not counted; None: no limit."""
         return 259 if self.is_windows else None
 
     @property
