@@ -1,0 +1,193 @@
+"""The lock: exactly what will be installed, for one recipe and one target."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jsonschema import Draft202012Validator
+
+from packager.errors import InputError
+from packager.filesystem import write_json
+from packager.requirements import Removed
+
+FORMAT = 1
+_NAME = re.compile(r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LockedRepository:
+    """`commit` and `tree` are git object ids; a plain folder has no commit and `sha256:...` of its content as tree."""
+
+    name: str
+    url: str
+    ref: str | None
+    commit: str
+    tree: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class LockedPackage:
+    """`hashes` as pip writes them (sha256:...); `via` are the repositories and packages that asked for it."""
+
+    name: str
+    version: str
+    url: str | None
+    hashes: tuple[str, ...]
+    via: tuple[str, ...]
+
+    @property
+    def requirement(self) -> str:
+        """The line that installs exactly this, hashes on continuation lines."""
+        pin = f"{self.name} @ {self.url}" if self.url else f"{self.name}=={self.version}"
+        return " \\\n    ".join([pin, *(f"--hash={digest}" for digest in self.hashes)])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lock:
+    """Repositories (ComfyUI first), packages (by name), and the requirement lines that were left out.
+
+    `runtime` tells equal Pythons from different ones: at least `name` and `python`, its full version.
+    """
+
+    version_id: str
+    recipe_digest: str
+    target: str
+    accelerator: str | None
+    runtime: dict[str, str]
+    repositories: tuple[LockedRepository, ...]
+    packages: tuple[LockedPackage, ...]
+    removed: tuple[Removed, ...] = ()
+
+    @property
+    def python_version(self) -> str:
+        return self.runtime["python"]
+
+    @property
+    def digest(self) -> str:
+        """Hex sha256 over the whole lock."""
+        return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()
+
+    def constraints(self) -> str:
+        """`name==version` lines: what a later install on the user's machine must leave as it is."""
+        return "".join(f"{package.name}=={package.version}\n" for package in self.packages if package.version)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"format": FORMAT, **dataclasses.asdict(self)}
+
+    def save(self, path: Path) -> None:
+        write_json(path, self.to_json())
+
+
+def load_lock(path: Path) -> Lock:
+    """Read a lock. Raises InputError naming the file and what is wrong with it."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"cannot be read as a lock: {error}", where=str(path), remedy="make it anew: packager lock"
+        ) from error
+    fault = next(Draft202012Validator(_SCHEMA).iter_errors(value), None)
+    if fault:
+        field = ".".join(str(part) for part in fault.absolute_path) or "document"
+        raise InputError(f"{field}: {fault.message[:200]}", where=str(path), remedy="make it anew: packager lock")
+    return Lock(
+        version_id=value["version_id"],
+        recipe_digest=value["recipe_digest"],
+        target=value["target"],
+        accelerator=value["accelerator"],
+        runtime=value["runtime"],
+        repositories=tuple(LockedRepository(**item) for item in value["repositories"]),
+        packages=tuple(
+            LockedPackage(**{**item, "hashes": tuple(item["hashes"]), "via": tuple(item["via"])})
+            for item in value["packages"]
+        ),
+        removed=tuple(Removed(**item) for item in value["removed"]),
+    )
+
+
+def parse_compiled(text: str) -> list[LockedPackage]:
+    """The packages in what `uv pip compile --generate-hashes` printed (requirements.txt form, annotations split)."""
+    packages: list[LockedPackage] = []
+    for block in re.split(r"\n(?=[^\s#])", "\n" + text):
+        lines = [line.strip().rstrip("\\").strip() for line in block.strip().splitlines()]
+        if not lines or not lines[0] or lines[0].startswith(("#", "-")):
+            continue
+        pin = lines[0].split(" ; ")[0]
+        name, separator, url = pin.partition(" @ ")
+        version = ""
+        if not separator:
+            name, _, version = pin.partition("==")
+        if not _NAME.match(name):
+            raise ValueError(f"uv printed a line that is no pin: {lines[0]!r}")
+        packages.append(
+            LockedPackage(
+                name=name,
+                version=version,
+                url=url or None,
+                hashes=tuple(line.removeprefix("--hash=") for line in lines if line.startswith("--hash=")),
+                via=_via(lines),
+            )
+        )
+    return sorted(packages, key=lambda package: package.name)
+
+
+def _via(lines: list[str]) -> tuple[str, ...]:
+    """Who asked: the words after `# via`, on its line or below it; `-r ComfyUI.txt` is ComfyUI."""
+    asked: list[str] = []
+    for line in lines:
+        if not line.startswith("#"):
+            continue
+        word = line.lstrip("# ").removeprefix("via").strip()
+        if word:
+            asked.append(re.sub(r"^-[rc] |\.txt$", "", word))
+    return tuple(asked)
+
+
+_TEXT = {"type": "string"}
+_OPTIONAL = {"type": ["string", "null"]}
+_TEXTS = {"type": "array", "items": _TEXT}
+
+
+def _record(**fields: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "additionalProperties": False, "required": list(fields), "properties": fields}
+
+
+_SCHEMA = _record(
+    format={"const": FORMAT},
+    version_id=_TEXT,
+    recipe_digest=_TEXT,
+    target=_TEXT,
+    accelerator=_OPTIONAL,
+    runtime={"type": "object", "required": ["name", "python"], "additionalProperties": _TEXT},
+    repositories={
+        "type": "array",
+        "minItems": 1,
+        "items": _record(
+            name={"type": "string", "pattern": r"^[A-Za-z0-9_][^/\\:]*$"},
+            url=_TEXT,
+            ref=_OPTIONAL,
+            commit={"type": "string", "pattern": "^([0-9a-f]{40,64})?$"},
+            tree={"type": "string", "pattern": "^(sha256:)?[0-9a-f]{40,64}$"},
+        ),
+    },
+    packages={
+        "type": "array",
+        "items": _record(
+            name={"type": "string", "pattern": _NAME.pattern},
+            version={"type": "string", "pattern": r"^[^\s;]*$"},
+            url={"anyOf": [{"type": "null"}, {"type": "string", "pattern": r"^(git\+)?https://\S+$"}]},
+            hashes={"type": "array", "items": {"type": "string", "pattern": "^[a-z0-9]+:[0-9a-f]+$"}},
+            via=_TEXTS,
+        ),
+    },
+    removed={
+        "type": "array",
+        "items": _record(file=_TEXT, line={"type": "integer"}, text=_TEXT, reason=_TEXT),
+    },
+)

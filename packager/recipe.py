@@ -1,0 +1,300 @@
+"""The recipe: what its author asks for. Loads `schema_version: 2` documents, YAML or JSON (recipe.schema.json)."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from packaging.requirements import InvalidRequirement, Requirement
+
+from packager import resources
+from packager.document import Document, Pointer, check_schema, read_document
+from packager.errors import DocumentError, Fault, InputError
+
+_SUFFIXES = (".yml", ".yaml", ".json")
+# Names Windows keeps for devices, whatever their suffix (Microsoft, "Naming Files, Paths, and Namespaces").
+_DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))}
+_HUGGING_FACE = "hf://"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Repository:
+    """A git repository (https URL) or a local folder (absolute path in `url`)."""
+
+    name: str
+    url: str
+    ref: str | None = None
+    commit: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """One model file. `path` is relative to ComfyUI/models; `size` in bytes."""
+
+    path: PurePosixPath
+    url: str
+    sha256: str | None = None
+    size: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Keep:
+    """A path no clean-up rule may remove; `pattern` is gitignore-style from the bundle's root."""
+
+    pattern: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cleanup:
+    tier: str = "safe"
+    opt_in: tuple[str, ...] = ()
+    keep: tuple[Keep, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Archive:
+    formats: tuple[str, ...] = ("zip",)
+    level: str = "default"
+    max_path: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A valid recipe, defaults filled in. `path` is where it was read from; `digest` is of its content alone."""
+
+    path: Path
+    digest: str
+    version_id: str
+    name: str
+    root: str
+    version: str
+    description: str
+    python: str | None
+    runtime: str
+    accelerator: str | None
+    comfy: Repository
+    custom_nodes: tuple[Repository, ...] = ()
+    python_packages: tuple[str, ...] = ()
+    constraints: tuple[str, ...] = ()
+    overrides: tuple[str, ...] = ()
+    excludes: tuple[str, ...] = ()
+    models: tuple[Model, ...] = ()
+    env: dict[str, str]
+    launch_args: tuple[str, ...] = ()
+    offline: bool = False
+    system_libraries: tuple[str, ...] = ()
+    cleanup: Cleanup
+    archive: Archive
+
+    @property
+    def repositories(self) -> tuple[Repository, ...]:
+        """ComfyUI first, then the nodes in their order."""
+        return (self.comfy, *self.custom_nodes)
+
+
+@functools.cache
+def schema() -> dict[str, Any]:
+    """The JSON Schema of a recipe."""
+    loaded: dict[str, Any] = json.loads(Path(__file__).with_name("recipe.schema.json").read_text(encoding="utf-8"))
+    return loaded
+
+
+def find_recipe(word: str) -> Path:
+    """The file a RECIPE argument means: a path, or the name of one in recipes/. Raises InputError."""
+    path = Path(word)
+    if path.is_file():
+        return path
+    if path.suffix not in _SUFFIXES and path.name == word:
+        for suffix in _SUFFIXES:
+            named = resources.recipes() / f"{word}{suffix}"
+            if named.is_file():
+                return named
+    known = sorted(found.stem for found in resources.recipes().iterdir() if found.suffix in _SUFFIXES)
+    raise InputError("no such recipe", where=word, remedy=f"give a file, or one of {', '.join(known)}")
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read and check the recipe at `path`. Raises DocumentError with every fault at once, or InputError."""
+    document = read_document(path)
+    if document.value is None:
+        raise InputError("is empty", where=str(path), remedy="write at least schema_version, version_id and comfy")
+    faults = check_schema(document, schema())
+    if not faults:
+        faults = list(_check_meaning(document))
+    if faults:
+        raise DocumentError(faults)
+    return _build(document.value, path.resolve())
+
+
+def _build(value: dict[str, Any], path: Path) -> Recipe:
+    name = value.get("name", value["version_id"])
+    options = value.get("options", {})
+    cleanup = value.get("cleanup", {})
+    archive = value.get("archive", {})
+    return Recipe(
+        path=path,
+        digest=hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest(),
+        version_id=value["version_id"],
+        name=name,
+        root=value.get("root", name),
+        version=value.get("version", resources.version()),
+        description=value.get("description", ""),
+        python=value.get("python"),
+        runtime=value.get("runtime", schema()["properties"]["runtime"]["default"]),
+        accelerator=value.get("accelerator"),
+        comfy=_repository(value["comfy"], path.parent, name="ComfyUI"),
+        custom_nodes=tuple(_repository(node, path.parent) for node in value.get("custom_nodes", ())),
+        python_packages=tuple(value.get("python_packages", ())),
+        constraints=tuple(value.get("constraints", ())),
+        overrides=tuple(value.get("overrides", ())),
+        excludes=tuple(value.get("excludes", ())),
+        models=() if options.get("skip_models") else tuple(_model(model) for model in value.get("models", ())),
+        env=dict(value.get("env", {})),
+        launch_args=tuple(value.get("launch", {}).get("args", ())),
+        offline=options.get("offline", False),
+        system_libraries=tuple(options.get("system_libraries", ())),
+        cleanup=Cleanup(
+            tier=cleanup.get("tier", "safe"),
+            opt_in=tuple(cleanup.get("opt_in", ())),
+            keep=tuple(Keep(**keep) for keep in cleanup.get("keep", ())),
+        ),
+        archive=Archive(
+            formats=tuple(archive.get("formats", ("zip",))),
+            level=archive.get("level", "default"),
+            max_path=archive.get("max_path"),
+        ),
+    )
+
+
+def _repository(value: dict[str, Any], folder: Path, *, name: str | None = None) -> Repository:
+    url = value["repo"]
+    if "://" not in url:
+        url = str((folder / url).resolve())
+    return Repository(
+        name=name or value.get("name") or _repository_name(url),
+        url=url,
+        ref=value.get("ref"),
+        commit=value.get("commit"),
+    )
+
+
+def _repository_name(url: str) -> str:
+    return unquote(url.rstrip("/").replace("\\", "/").rsplit("/", 1)[-1]).removesuffix(".git")
+
+
+def _model(value: dict[str, Any]) -> Model:
+    url = value.get("url") or value["source"]
+    return Model(path=_model_path(value), url=_model_url(url), sha256=value.get("sha256"), size=value.get("size"))
+
+
+def _model_path(value: dict[str, Any]) -> PurePosixPath:
+    if "path" in value:
+        return PurePosixPath(value["path"])
+    folder = value.get("type") or value.get("target_subdir") or "checkpoints"
+    url = value.get("url") or value["source"]
+    file_name = unquote(PurePosixPath(urlsplit(url).path).name)
+    name = value.get("name") or file_name
+    if "." not in name:  # a label, as in `name: wan22-unet`, not a file name
+        name += PurePosixPath(file_name).suffix
+    return PurePosixPath(folder) / name
+
+
+def _model_url(url: str) -> str:
+    """`hf://ORG/REPO/FILE` as its download address (huggingface_hub, `hf_hub_url`)."""
+    if not url.startswith(_HUGGING_FACE):
+        return url
+    organisation, repository, file = url.removeprefix(_HUGGING_FACE).split("/", 2)
+    return f"https://huggingface.co/{organisation}/{repository}/resolve/main/{file}"
+
+
+def _check_meaning(document: Document) -> Iterator[Fault]:
+    """What a schema cannot say: names that clash or mean devices, paths that leave, requirements that do not parse."""
+    value = document.value
+    for field in ("version_id", "name", "root"):
+        if field in value:
+            yield from _check_name(document, (field,), value[field])
+    yield from _check_nodes(document)
+    for field in ("python_packages", "constraints", "overrides"):
+        for position, text in enumerate(value.get(field, ())):
+            yield from _check_requirement(document, (field, position), text)
+    yield from _check_models(document)
+
+
+def _check_name(document: Document, pointer: Pointer, name: str) -> Iterator[Fault]:
+    if name.split(".", maxsplit=1)[0].lower() in _DEVICES:
+        yield document.fault(pointer, f"'{name}' is the name of a device on Windows", "choose another name")
+
+
+def _check_nodes(document: Document) -> Iterator[Fault]:
+    seen: dict[str, int] = {}
+    repositories: list[tuple[Pointer, dict[str, Any]]] = [(("comfy",), document.value["comfy"])]
+    repositories += [(("custom_nodes", n), node) for n, node in enumerate(document.value.get("custom_nodes", ()))]
+    for pointer, node in repositories:
+        repo = node["repo"]
+        if "://" in repo and not repo.startswith(("https://", "file://", "http://127.0.0.1", "http://localhost")):
+            yield document.fault((*pointer, "repo"), f"'{repo}' is not an https address", "use https:// or a folder")
+        if repo.startswith("-") or "::" in repo or any(ord(letter) < 32 for letter in repo):
+            yield document.fault((*pointer, "repo"), f"'{repo}' is not a repository", "use https:// or a folder")
+        if ".." in node.get("ref", "").split("/") or node.get("ref", "").endswith((".lock", "/")):
+            yield document.fault(
+                (*pointer, "ref"), f"'{node['ref']}' is not a branch, tag or commit", "see `git check-ref-format`"
+            )
+        if pointer == ("comfy",):
+            continue
+        name = node.get("name") or _repository_name(repo)
+        if not name or name in (".", "..") or any(letter in name for letter in '/\\:*?"<>|'):
+            yield document.fault((*pointer, "name"), "no folder name can be made of the repository", "give a name")
+            continue
+        yield from _check_name(document, (*pointer, "name"), name)
+        position = seen.setdefault(name.lower(), pointer[-1] if isinstance(pointer[-1], int) else 0)
+        if position != pointer[-1]:
+            yield document.fault(
+                (*pointer, "name"), f"'{name}' is also custom_nodes[{position}]", "give one of them another name"
+            )
+
+
+def _check_requirement(document: Document, pointer: Pointer, text: str) -> Iterator[Fault]:
+    try:
+        requirement = Requirement(text)
+    except InvalidRequirement as error:
+        reason = str(error).splitlines()[0]
+        yield document.fault(pointer, f"'{text}' is not a requirement: {reason}", "write it as in `package>=1.0,<2.0`")
+        return
+    if requirement.url and not requirement.url.startswith(("https://", "git+https://")):
+        yield document.fault(pointer, f"'{requirement.url}' is not an https address", "use an https address")
+
+
+def _check_models(document: Document) -> Iterator[Fault]:
+    seen: set[str] = set()
+    for position, model in enumerate(document.value.get("models", ())):
+        pointer: Pointer = ("models", position)
+        url = model.get("url") or model["source"]
+        field = "url" if "url" in model else "source"
+        if url.startswith(_HUGGING_FACE):
+            if url.count("/") < 4:
+                yield document.fault((*pointer, field), f"'{url}' names no file", "write hf://ORG/REPO/FILE")
+                continue
+        elif not url.startswith(("https://", "file://", "http://127.0.0.1", "http://localhost")):
+            yield document.fault((*pointer, field), f"'{url}' is not an https address", "use https:// or hf://")
+        path = _model_path(model)
+        parts = str(path).replace("\\", "/").split("/")
+        if (
+            path.is_absolute()
+            or ".." in parts
+            or "" in parts
+            or ":" in str(path)
+            or any(ord(c) < 32 for c in str(path))
+        ):
+            yield document.fault(pointer, f"'{path}' leaves the models folder", "give a path below ComfyUI/models")
+        elif any(part.split(".")[0].lower() in _DEVICES for part in parts):
+            yield document.fault(pointer, f"'{path}' holds the name of a device on Windows", "choose another name")
+        elif str(path).lower() in seen:
+            yield document.fault(pointer, f"'{path}' is there twice", "give one of them another name")
+        seen.add(str(path).lower())

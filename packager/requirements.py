@@ -1,0 +1,179 @@
+"""Reading requirement files of strangers: what is kept, and what is left out with the reason why.
+
+A node's file may hold anything (FACTS: options, `-r`, `file:` links, UTF-16, typos). Only PEP 508 requirements with an
+https or git+https address, if any, pass; every other line is answered by a `Removed` that says why.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from packaging.requirements import InvalidRequirement, Requirement
+
+_MAX_BYTES = 256 * 1024
+_MAX_INCLUDES = 20
+_BOMS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_INCLUDE = re.compile(r"^(?:-r|--requirement)(?:\s+|\s*=\s*|(?=[^\s-]))(?P<file>.+)$")
+_OPTION_TAIL = re.compile(r"\s+--?[a-zA-Z].*$")  # `package==1.0 --hash=sha256:...`
+_COMMENT = re.compile(r"(^|\s)#.*$")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """One requirement and where it stands. `line` counts from 1."""
+
+    file: str
+    line: int
+    requirement: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Removed:
+    """A line that does not count, and why."""
+
+    file: str
+    line: int
+    text: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Requirements:
+    kept: tuple[Line, ...] = ()
+    removed: tuple[Removed, ...] = ()
+
+
+def read_requirements(file: Path, *, root: Path) -> Requirements:
+    """The requirements in `file` and in what it includes, as long as that lies inside `root`.
+
+    Names in the result are relative to `root`. Nothing in the file can raise; what is not understood is in `removed`.
+    """
+    kept: list[Line] = []
+    removed: list[Removed] = []
+    for item in _read(file, root.resolve(), []):
+        if isinstance(item, Line):
+            kept.append(item)
+        else:
+            removed.append(item)
+    return Requirements(kept=tuple(kept), removed=tuple(removed))
+
+
+def parse_requirements(lines: Sequence[str], *, file: str) -> Requirements:
+    """The same for requirements that stand in another kind of file, one text each."""
+    judged = [_judge(file, number, text.strip()) for number, text in enumerate(lines, 1)]
+    return Requirements(
+        kept=tuple(item for item in judged if isinstance(item, Line)),
+        removed=tuple(item for item in judged if isinstance(item, Removed)),
+    )
+
+
+def decode(content: bytes) -> str:
+    """Text of a requirements file: by its byte order mark, else UTF-8, else Latin-1, which any bytes are."""
+    for mark, encoding in _BOMS:
+        if content.startswith(mark):
+            return content.decode(encoding, errors="replace")
+    if content[1:2] == b"\0":
+        return content.decode("utf-16-le", errors="replace")
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError:
+        return content.decode("latin-1")
+
+
+def _read(file: Path, root: Path, seen: list[Path]) -> Iterator[Line | Removed]:
+    name = file.relative_to(root).as_posix() if file.is_relative_to(root) else file.name
+    seen.append(file)
+    if file.stat().st_size > _MAX_BYTES:
+        yield Removed(file=name, line=1, text="(whole file)", reason=f"larger than {_MAX_BYTES // 1024} KiB")
+        return
+    for number, text in _logical_lines(decode(file.read_bytes())):
+        if include := _INCLUDE.match(text):
+            yield from _include(name, number, text, (file.parent / include["file"].strip("\"' ")), root, seen)
+        else:
+            yield _judge(name, number, text)
+
+
+def _include(name: str, number: int, text: str, wanted: Path, root: Path, seen: list[Path]) -> Iterator[Line | Removed]:
+    def no(reason: str) -> Removed:
+        return Removed(file=name, line=number, text=text, reason=reason)
+
+    try:
+        included = wanted.resolve()
+        is_file = included.is_file()
+    except (OSError, ValueError, RuntimeError):
+        yield no("names no readable file")
+        return
+    if not included.is_relative_to(root):
+        yield no("includes a file outside the repository")
+    elif not is_file:
+        yield no("includes a file that is not there")
+    elif included in seen:
+        yield no("includes a file that was read already")
+    elif len(seen) > _MAX_INCLUDES:
+        yield no(f"more than {_MAX_INCLUDES} files included")
+    else:
+        yield from _read(included, root, seen)
+
+
+def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
+    """Lines with their number, backslash continuations joined, comments and blanks left out (pip's rules)."""
+    pending, start = "", 0
+    for number, raw in enumerate(text.replace("\0", "").splitlines(), 1):
+        line = raw.strip("\ufeff")
+        if not pending:
+            start = number
+        if line.rstrip().endswith("\\") and not line.lstrip().startswith("#"):
+            pending += line.rstrip()[:-1] + " "
+            continue
+        whole = _COMMENT.sub("", pending + line).strip()
+        pending = ""
+        if whole:
+            yield start, whole
+    if rest := _COMMENT.sub("", pending).strip():
+        yield start, rest
+
+
+def _judge(name: str, number: int, text: str) -> Line | Removed:
+    def no(reason: str) -> Removed:
+        return Removed(file=name, line=number, text=text, reason=reason)
+
+    if text.startswith("-"):
+        return no("an option: indexes, links and flags are the recipe's to choose")
+    if re.match(r"^([a-zA-Z]:)?[./\\~]", text):
+        return no("a path: only packages from an index or an https address can be shipped")
+    bare = _OPTION_TAIL.sub("", text)
+    if re.match(r"^(git\+)?https://\S+$", bare):
+        return _bare_address(name, number, text, bare) or no(
+            "an address that tells no package name; write `name @ URL`"
+        )
+    try:
+        requirement = Requirement(bare)
+    except InvalidRequirement as error:
+        return no(f"not a requirement (PEP 508): {str(error).splitlines()[0]}")
+    if requirement.url and not requirement.url.startswith(("https://", "git+https://")):
+        return no("an address that is not https: it would not be found on another machine")
+    return Line(file=name, line=number, requirement=bare)
+
+
+def _bare_address(name: str, number: int, text: str, url: str) -> Line | None:
+    """`https://.../name-1.0-py3-none-any.whl` and `git+https://...#egg=name` tell their package's name."""
+    if egg := re.search(r"[#&]egg=([A-Za-z0-9][A-Za-z0-9._-]*)", url):
+        return Line(file=name, line=number, requirement=f"{egg[1]} @ {url.split('#')[0]}")
+    path = url.split("#")[0].split("?")[0]
+    if path.endswith(".whl") and len(parts := path.rsplit("/", 1)[-1].split("-")) >= 5:
+        return Line(file=name, line=number, requirement=f"{parts[0]} @ {url}")
+    if text.startswith("git+"):
+        repository = path.removesuffix("/").rsplit("/", 1)[-1].split("@")[0].removesuffix(".git")
+        if re.match(r"^[A-Za-z0-9][A-Za-z0-9._-]*$", repository):
+            return Line(file=name, line=number, requirement=f"{repository} @ {url}")
+    return None

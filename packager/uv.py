@@ -1,0 +1,74 @@
+"""The uv program: resolver and installer of the build side, and what its failures mean."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import uv
+
+from packager import process
+from packager.accelerators import torch_backend
+from packager.errors import FetchError, PackagerError, ResolveError
+from packager.targets import Target
+
+_UNREACHABLE = re.compile(
+    r"error sending request|failed to fetch|dns error|connection (refused|reset)|operation timed out|"
+    r"network was disabled|tls handshake|client error \(connect\)",
+    re.IGNORECASE,
+)
+_UNSOLVABLE = re.compile(
+    r"no solution found|requirements are unsatisfiable|were not found in the (package registry|cache)", re.IGNORECASE
+)
+_WAYS_OUT = "check the network and UV_DEFAULT_INDEX, or build --offline with --wheels-dir"
+
+
+def run_uv(arguments: Sequence[str | os.PathLike[str]], *, cwd: Path | None = None) -> process.Finished:
+    """Run uv. Raises FetchError where an index can't be reached, ResolveError where no set of versions fits, else
+    PackagerError, each with uv's own words."""
+    finished = process.run([uv.find_uv_bin(), *arguments], cwd=cwd, env=_environment(), check=False)
+    if finished.returncode == 0:
+        return finished
+    said = finished.output_tail
+    if _UNREACHABLE.search(said):
+        raise FetchError(f"the package index cannot be reached:\n{said}", where="uv", remedy=_WAYS_OUT)
+    if _UNSOLVABLE.search(said):
+        raise ResolveError(
+            f"the packages cannot be had together:\n{said}",
+            where="uv",
+            remedy="name the version that shall win under `overrides:` in the recipe, or leave a node out",
+        )
+    raise PackagerError(f"`uv {' '.join(os.fspath(word) for word in arguments[:2])}` failed:\n{said}", where="uv")
+
+
+def install_options(accelerator: str | None, *, target: Target, wheels: Path | None, offline: bool) -> list[str]:
+    """Options that `uv pip compile` and `uv pip install` must be given alike."""
+    options = []
+    if backend := torch_backend(accelerator, target):
+        options += ["--torch-backend", backend]
+    if wheels:
+        options += ["--find-links", str(wheels)]
+    if offline:
+        options.append("--offline")
+    return options
+
+
+def version() -> str:
+    """uv's version, part of what makes two resolutions equal."""
+    return run_uv(["--version"]).stdout.split()[1]
+
+
+def _environment() -> dict[str, str]:
+    """Ours without what would point uv at another Python; indexes, proxies and the cache folder stay the owner's."""
+    drop = (
+        "VIRTUAL_ENV",
+        "CONDA_PREFIX",
+        "PYTHONPATH",
+        "PYTHONHOME",
+        "UV_PYTHON",
+        "UV_PROJECT_ENVIRONMENT",
+        "UV_SYSTEM_PYTHON",
+    )
+    return {name: value for name, value in os.environ.items() if name not in drop} | {"NO_COLOR": "1"}

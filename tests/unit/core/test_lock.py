@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from packager.errors import InputError
+from packager.lock import Lock, LockedPackage, LockedRepository, load_lock, parse_compiled
+from packager.requirements import Removed
+
+COMPILED = """\
+aiohttp==3.13.2 \\
+    --hash=sha256:aa \\
+    --hash=sha256:bb
+    # via
+    #   -r ComfyUI.txt
+    #   hello
+attrs==25.1.0 \\
+    --hash=sha256:cc
+    # via aiohttp
+tool @ git+https://github.com/org/tool@0123456789012345678901234567890123456789
+    # via -r node.txt
+"""
+
+
+def lock() -> Lock:
+    return Lock(
+        version_id="demo",
+        recipe_digest="0" * 64,
+        target="linux-x86_64",
+        accelerator=None,
+        runtime={"name": "host", "python": "3.11.7"},
+        repositories=(LockedRepository(name="ComfyUI", url="https://x", ref=None, commit="1" * 40, tree="2" * 40),),
+        packages=tuple(parse_compiled(COMPILED)),
+        removed=(Removed(file="n/requirements.txt", line=3, text="-e .", reason="an option"),),
+    )
+
+
+def test_uv_output_is_read_whole() -> None:
+    aiohttp, attrs, tool = parse_compiled(COMPILED)
+    assert aiohttp == LockedPackage(
+        name="aiohttp", version="3.13.2", url=None, hashes=("sha256:aa", "sha256:bb"), via=("ComfyUI", "hello")
+    )
+    assert attrs.via == ("aiohttp",)
+    assert tool.url is not None
+    assert tool.url.endswith("0123456789")
+    assert aiohttp.requirement == "aiohttp==3.13.2 \\\n    --hash=sha256:aa \\\n    --hash=sha256:bb"
+
+
+def test_saved_and_loaded_it_is_the_same(tmp_path: Path) -> None:
+    lock().save(tmp_path / "lock.json")
+    assert load_lock(tmp_path / "lock.json") == lock()
+    assert load_lock(tmp_path / "lock.json").digest == lock().digest
+    assert replace(lock(), target="macos-arm64").digest != lock().digest
+
+
+def test_constraints_hold_versions_only() -> None:
+    assert lock().constraints() == "aiohttp==3.13.2\nattrs==25.1.0\n"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"format": 99},
+        {"repositories": []},
+        {"repositories": [{"name": "../x", "url": "", "ref": None, "commit": "", "tree": "2" * 40}]},
+        {"packages": [{"name": "a\n--index-url x", "version": "1", "url": None, "hashes": [], "via": []}]},
+        {"packages": [{"name": "a", "version": "1 --pre", "url": None, "hashes": [], "via": []}]},
+        {"packages": [{"name": "a", "version": "", "url": "file:///etc/x", "hashes": [], "via": []}]},
+        {"packages": [{"name": "a", "version": "1", "url": None, "hashes": ["sha256:0 --pre"], "via": []}]},
+        {"surprise": 1},
+    ],
+)
+def test_hostile_lock_is_refused(tmp_path: Path, change: dict[str, object]) -> None:
+    path = tmp_path / "lock.json"
+    path.write_text(json.dumps({**lock().to_json(), **change}))
+    with pytest.raises(InputError, match="make it anew"):
+        load_lock(path)
+
+
+def test_lock_that_is_no_json_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "lock.json").write_text("<html>")
+    with pytest.raises(InputError, match="cannot be read as a lock"):
+        load_lock(tmp_path / "lock.json")

@@ -1,0 +1,138 @@
+"""Requirement files as nodes really have them: encodings, options, links, typos. Nothing may raise or get through."""
+
+from __future__ import annotations
+
+import codecs
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from packaging.requirements import Requirement
+
+from packager.requirements import Requirements, decode, parse_requirements, read_requirements
+
+
+def read(folder: Path, content: bytes | str, name: str = "requirements.txt") -> Requirements:
+    path = folder / name
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return read_requirements(path, root=folder)
+
+
+def kept(found: Requirements) -> list[str]:
+    return [line.requirement for line in found.kept]
+
+
+@pytest.mark.parametrize(
+    "encode",
+    [
+        lambda text: text.encode("utf-8"),
+        lambda text: text.encode("utf-8-sig"),
+        lambda text: text.encode("utf-16"),
+        lambda text: codecs.BOM_UTF16_BE + text.encode("utf-16-be"),
+        lambda text: text.encode("utf-16-le"),
+        lambda text: text.encode("utf-32"),
+        lambda text: text.replace("\n", "\r\n").encode(),
+    ],
+)
+def test_every_encoding_reads_the_same(tmp_path: Path, encode: object) -> None:
+    found = read(tmp_path, encode("numpy>=1.25\nPillow\n"))  # type: ignore[operator]
+    assert kept(found) == ["numpy>=1.25", "Pillow"]
+    assert not found.removed
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("--extra-index-url https://evil.example/simple", "an option"),
+        ("-i https://evil.example/simple", "an option"),
+        ("--find-links /tmp", "an option"),
+        ("-e .", "an option"),
+        ("--no-binary :all:", "an option"),
+        ("./local", "a path"),
+        ("../up", "a path"),
+        ("/abs/path.whl", "a path"),
+        ("C:\\wheels\\x.whl", "a path"),
+        ("~/x.whl", "a path"),
+        ("name @ file:///home/me/x.whl", "not https"),
+        ("name @ http://example.org/x.whl", "not https"),
+        ("name @ git+ssh://git@example.org/x", "not https"),
+        ("https://example.org/archive.tar.gz", "tells no package name"),
+        ("torch = 2.0", "not a requirement"),
+        ("numpy>=1.0,,<2", "not a requirement"),
+        ("$(id)", "not a requirement"),
+        ("name; python_version", "not a requirement"),
+    ],
+)
+def test_what_cannot_be_shipped_is_left_out_with_the_reason(tmp_path: Path, line: str, reason: str) -> None:
+    found = read(tmp_path, f"einops\n{line}\n")
+    assert kept(found) == ["einops"]
+    assert [(item.line, item.text) for item in found.removed] == [(2, line)]
+    assert reason in found.removed[0].reason
+
+
+def test_comments_continuations_hashes_and_markers(tmp_path: Path) -> None:
+    text = (
+        "# head\n\nopencv-python  # for video\ntorch>=2 \\\n  ,<3\nx==1 --hash=sha256:00\n"
+        "y ; sys_platform == 'win32'\nz[extra]~=1.0\nurl @ https://example.org/a-1.0-py3-none-any.whl#sha256=00\n"
+    )
+    assert kept(read(tmp_path, text)) == [
+        "opencv-python",
+        "torch>=2  ,<3",
+        "x==1",
+        "y ; sys_platform == 'win32'",
+        "z[extra]~=1.0",
+        "url @ https://example.org/a-1.0-py3-none-any.whl#sha256=00",
+    ]
+
+
+def test_bare_addresses_tell_their_name(tmp_path: Path) -> None:
+    text = (
+        "https://example.org/insightface-0.7.3-cp311-cp311-win_amd64.whl\n"
+        "git+https://github.com/org/some_repo.git@v1\ngit+https://github.com/org/x#egg=real-name\n"
+    )
+    assert kept(read(tmp_path, text)) == [
+        "insightface @ https://example.org/insightface-0.7.3-cp311-cp311-win_amd64.whl",
+        "some_repo @ git+https://github.com/org/some_repo.git@v1",
+        "real-name @ git+https://github.com/org/x",
+    ]
+
+
+def test_includes_stay_inside_the_repository(tmp_path: Path) -> None:
+    root = tmp_path / "node"
+    (root / "sub").mkdir(parents=True)
+    (tmp_path / "outside.txt").write_text("evil\n")
+    (root / "link.txt").symlink_to(tmp_path / "outside.txt")
+    (root / "sub" / "more.txt").write_text("scipy\n-r ../requirements.txt\n")
+    text = "-r sub/more.txt\n-rsub/more.txt\n-r ../outside.txt\n-r link.txt\n-r missing.txt\n-r /etc/passwd\n"
+    text += "--requirement=sub\n"
+    found = read(root, text)
+    assert kept(found) == ["scipy"]
+    reasons = [(item.file, item.line, item.reason) for item in found.removed]
+    assert ("sub/more.txt", 2, "includes a file that was read already") in reasons
+    assert [reason for _, _, reason in reasons].count("includes a file outside the repository") == 3
+    assert [reason for _, _, reason in reasons].count("includes a file that is not there") == 2
+
+
+def test_include_loop_and_huge_file_end(tmp_path: Path) -> None:
+    for number in range(40):
+        (tmp_path / f"{number}.txt").write_text(f"-r {number + 1}.txt\np{number}\n")
+    found = read(tmp_path, "-r 0.txt\n")
+    assert any("more than" in item.reason for item in found.removed)
+    assert "larger than" in read(tmp_path, b"a\n" * 200_000).removed[0].reason
+
+
+def test_dependencies_of_a_project_table_go_through_the_same_gate() -> None:
+    found = parse_requirements(["numpy", "-r x", "a @ file:///x"], file="pyproject.toml")
+    assert kept(found) == ["numpy"]
+    assert len(found.removed) == 2
+
+
+@given(st.binary(max_size=400))
+def test_any_bytes_are_answered(content: bytes) -> None:
+    """Nothing raises, and what is kept is a requirement that names neither a file nor an option."""
+    found = parse_requirements(decode(content).splitlines(), file="x")
+    for line in found.kept:
+        requirement = Requirement(line.requirement)
+        assert requirement.url is None or requirement.url.startswith(("https://", "git+https://"))
+        assert not line.requirement.startswith("-")
