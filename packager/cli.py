@@ -1,5 +1,158 @@
-"""packager command line"""
+"""Words to calls. Nothing is decided here; each command hands its words to one function and prints what it returns."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from packager import commands, resources, targets
+from packager.console import Console
+from packager.errors import INTERRUPTED, PackagerError
+
+_EPILOG = """\
+examples:
+  packager build quickstart                     the embedded example, into dist/
+  packager build my-recipe.yml -o out           your own recipe
+  packager build comfyui --source ComfyUI=~/src/ComfyUI
+  packager verify out/my-bundle-1.0-linux-x86_64.zip
+
+exit codes: 0 done, 1 a fault of the packager, 2 bad input or usage, 3 fetching failed,
+            4 dependencies can't be resolved, 5 the proof failed, 130 interrupted
+"""
+
+Command = Callable[[argparse.Namespace, Console], Any]
 
 
-def main() -> int:
-    return 0
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    arguments = _parser().parse_args(argv)
+    console = Console(
+        quiet=arguments.quiet, progress=False if arguments.no_progress else None, verbose=arguments.verbose
+    )
+    command: Command = arguments.command
+    try:
+        result = command(arguments, console)
+    except PackagerError as error:
+        console.error(str(error))
+        return _fail(arguments, error.exit_code, str(error))
+    except KeyboardInterrupt:
+        console.error("interrupted; the same command goes on from where this one stopped")
+        return _fail(arguments, INTERRUPTED, "interrupted")
+    except BrokenPipeError:
+        return 1
+    if arguments.json:
+        print(json.dumps(result.value, ensure_ascii=False))
+    elif result.text:
+        print(result.text)
+    return int(result.exit_code)
+
+
+def _fail(arguments: argparse.Namespace, exit_code: int, message: str) -> int:
+    if arguments.json:
+        print(json.dumps({"error": message, "exit_code": exit_code}, ensure_ascii=False))
+    return exit_code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="packager",
+        description="Make a portable, relocatable ComfyUI out of a recipe, and prove it before it ships.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {resources.version()}")
+    sub = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    everywhere = argparse.ArgumentParser(add_help=False)
+    everywhere.add_argument("--json", action="store_true", help="one JSON object on stdout, nothing else there")
+    everywhere.add_argument("--quiet", action="store_true", help="say nothing but warnings and errors")
+    everywhere.add_argument("--no-progress", action="store_true", help="no bars, one line a step")
+    everywhere.add_argument("-v", "--verbose", action="store_true", help="say more")
+
+    def add(name: str, command: Command, text: str) -> argparse.ArgumentParser:
+        added = sub.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".", parents=[everywhere])
+        added.set_defaults(command=command)
+        return added
+
+    _add_build(
+        add("build", commands.build, "make the bundle a recipe describes, prove it, and write the release files")
+    )
+    added = add("validate", commands.validate, "show every fault of a recipe at once")
+    added.add_argument("recipe", metavar="RECIPE", help="a file, or the name of one in recipes/")
+    added = add("lock", commands.lock, "pin every repository and package of a recipe, in a file beside it")
+    _add_recipe(added)
+    added.add_argument("--upgrade", action="store_true", help="make it anew although it is current")
+    _add_tree_commands(add)
+    added = add("cache", commands.cache, "show or clear the download cache")
+    added.add_argument("action", choices=("path", "info", "clear"), help="what to do")
+    return parser
+
+
+def _add_recipe(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("recipe", metavar="RECIPE", help="a file, or the name of one in recipes/")
+    parser.add_argument(
+        "--target", metavar="T", choices=sorted(targets.TARGETS), help="one of %(choices)s; this machine's"
+    )
+    parser.add_argument(
+        "--work", type=Path, metavar="DIR", help="folder for work in progress (default: build/NAME-TARGET)"
+    )
+    parser.add_argument(
+        "--source", action="append", default=[], metavar="NAME=PATH|URL", help="take a repository from here instead"
+    )
+    parser.add_argument(
+        "--mirror", action="append", default=[], metavar="FROM=TO", help="rewrite URLs that begin with FROM"
+    )
+    parser.add_argument("--offline", action="store_true", help="fetch nothing: cache, --source and --wheels-dir only")
+    parser.add_argument("--wheels-dir", type=Path, metavar="DIR", help="a folder of wheels to use beside the index")
+
+
+def _add_build(parser: argparse.ArgumentParser) -> None:
+    _add_recipe(parser)
+    parser.add_argument(
+        "-o", "--output", type=Path, default=Path("dist"), metavar="DIR", help="release files (default: dist)"
+    )
+    parser.add_argument("--runtime", metavar="R", help="where Python comes from, in place of the recipe's")
+    parser.add_argument(
+        "--version", dest="bundle_version", metavar="V", help="version of the bundle, in place of the recipe's"
+    )
+    parser.add_argument(
+        "--format",
+        action="append",
+        default=[],
+        choices=("zip", "tar.zst", "dir"),
+        help="kind of archive; may be repeated",
+    )
+    parser.add_argument(
+        "--lock", type=Path, metavar="FILE", help="build from this lock (default: the one beside the recipe)"
+    )
+    parser.add_argument("--tier", choices=("none", "safe", "aggressive"), help="how far the clean-up goes")
+    parser.add_argument("--no-prove", action="store_true", help="ship without proof (the report says so)")
+    parser.add_argument("--dry-run", action="store_true", help="resolve and print what would be done; change nothing")
+
+
+def _add_tree_commands(add: Callable[[str, Command, str], argparse.ArgumentParser]) -> None:
+    added = add("verify", commands.verify, "prove a bundle: an archive, or a folder (of which a copy is proved)")
+    added.add_argument("bundle", type=Path, metavar="ZIP|DIR")
+    added = add("clean", commands.clean, "clean any Python tree by the rules")
+    added.add_argument("tree", type=Path, metavar="DIR")
+    added.add_argument("--tier", choices=("safe", "aggressive"), default="safe", help="how far to go (default: safe)")
+    added.add_argument("--opt-in", action="append", default=[], metavar="RULE", help="switch an opt-in rule on")
+    added.add_argument("--dry-run", action="store_true", help="print the plan, change nothing")
+    added.add_argument("--keep-quarantine", action="store_true", help="keep what was removed, for --undo")
+    added.add_argument("--undo", action="store_true", help="put back what the last run removed")
+    add("rules", commands.rules, "list the clean-up rules and why each is safe")
+    added = add("archive", commands.archive, "pack any folder, reproducibly")
+    added.add_argument("folder", type=Path, metavar="DIR")
+    added.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="a .zip or .tar.zst to write")
+    added.add_argument("--level", choices=("fast", "default", "max"), default="default", help="how hard to compress")
+    added.add_argument("--threads", type=int, metavar="N", help="processors to use (default: all)")
+    added = add("extract", commands.extract, "unpack an archive, refusing anything that would leave the folder")
+    added.add_argument("archive", type=Path, metavar="FILE")
+    added.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder to unpack into")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -8,7 +8,7 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -65,21 +65,30 @@ def remove_tree(path: Path) -> None:
     shutil.rmtree(path)
 
 
-def walk_files(root: Path) -> Iterator[Path]:
-    """Every file and link below `root` (links not followed, to folders or files), sorted by name, depth first."""
+def walk_files(root: Path, *, skip: Callable[[Path], bool] = lambda _: False) -> Iterator[Path]:
+    """Every file and link below `root` (links not followed, to folders or files), sorted by name, depth first.
+
+    What `skip` says yes to is passed over, a folder with all that is in it.
+    """
     with os.scandir(root) as entries:
         ordered = sorted(entries, key=lambda entry: entry.name)
     for entry in ordered:
+        path = Path(entry.path)
+        if skip(path):
+            continue
         if entry.is_dir(follow_symlinks=False):
-            yield from walk_files(Path(entry.path))
+            yield from walk_files(path, skip=skip)
         else:
-            yield Path(entry.path)
+            yield path
 
 
-def tree_digest(root: Path) -> str:
-    """Hex sha256 over names, kinds, execute bits and contents below `root`: equal trees, equal digests."""
+def tree_digest(root: Path, *, skip: Callable[[Path], bool] = lambda _: False) -> str:
+    """Hex sha256 over names, kinds, execute bits and contents below `root`: equal trees, equal digests.
+
+    What `skip` says yes to does not count.
+    """
     digest = hashlib.sha256()
-    for path in walk_files(root):
+    for path in walk_files(root, skip=skip):
         name = path.relative_to(root).as_posix()
         if path.is_symlink():
             digest.update(f"link {name}\0{path.readlink()}\n".encode())

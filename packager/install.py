@@ -18,7 +18,7 @@ from packager.fetch.download import DownloadRequest, download_all
 from packager.fetch.sources import place_all
 from packager.lock import Lock
 from packager.origins import Origins
-from packager.recipe import Model
+from packager.recipe import Model, Recipe
 
 _INSTALL_SCRIPT_SECONDS = 1800
 
@@ -50,18 +50,18 @@ class Installed:
 
 
 def install(
-    lock: Lock, models: Sequence[Model], *, tree: BundleTree, origins: Origins, work: Path, console: Console
+    lock: Lock, recipe: Recipe, *, tree: BundleTree, origins: Origins, work: Path, console: Console
 ) -> Installed:
     """Fill `tree`, whose Python is there already, in the order of seeds: ComfyUI, nodes, packages, models, check.
 
     Raises FetchError or PackagerError. A node's install.py that fails is reported, not raised: whether the node works
     without it is for the proof to find out.
     """
-    comfy, *nodes = origins.pins(lock)
+    comfy, *nodes = origins.pins(lock, recipe)
     places = [(comfy, tree.app), *((pin, tree.nodes / pin.name) for pin in nodes)]
-    # ComfyUI first: its own custom_nodes folder must be there before nodes are put into it.
-    place_all(places[:1], cache=origins.cache, mirrors=origins.mirrors, console=console)
-    place_all(places[1:], cache=origins.cache, mirrors=origins.mirrors, console=console)
+    place_all(
+        places, cache=origins.cache, mirrors=origins.mirrors, console=console, offline=origins.offline, replace=True
+    )
     if not (tree.app / "main.py").is_file():
         raise PackagerError(
             "holds no main.py, so it is not ComfyUI", where=comfy.url, remedy="check comfy.repo and ref"
@@ -70,7 +70,7 @@ def install(
     scripts = [
         run_install_script(tree, pin.name, console) for pin in nodes if (tree.nodes / pin.name / "install.py").is_file()
     ]
-    place_models(models, tree=tree, origins=origins, console=console)
+    place_models(recipe.models, tree=tree, origins=origins, console=console)
     drift = find_drift(lock, tree) if scripts else {}
     for name, (locked, found) in drift.items():
         console.warn(f"an install.py changed {name}: locked {locked or 'nothing'}, now {found or 'nothing'}")
@@ -118,7 +118,7 @@ def place_models(models: Sequence[Model], *, tree: BundleTree, origins: Origins,
         (DownloadRequest(url=model.url, sha256=model.sha256, size=model.size), tree.app / "models" / model.path)
         for model in models
     ]
-    download_all(requests, cache=origins.cache, mirrors=origins.mirrors, console=console)
+    download_all(requests, cache=origins.cache, mirrors=origins.mirrors, console=console, offline=origins.offline)
 
 
 def find_drift(lock: Lock, tree: BundleTree) -> dict[str, tuple[str, str]]:

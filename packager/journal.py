@@ -54,7 +54,7 @@ class Journal:
     def run(
         self, name: str, inputs: str, action: Callable[[], Any], *, intact: Callable[[Any], bool] = lambda _: True
     ) -> Any:
-        """The result of stage `name`: the recorded one if the inputs are the same and it is `intact`, else a new one."""
+        """The result of stage `name`: the recorded one if the inputs are equal and it is `intact`, else a new one."""
         known = self._stages.get(name, {})
         if known.get("inputs") == inputs and known.get("done") and intact(known["result"]):
             self._note(name, inputs, known["seconds"], known["result"], reused=True)

@@ -42,10 +42,14 @@ class LockedPackage:
     via: tuple[str, ...]
 
     @property
+    def pin(self) -> str:
+        """`name==version`, or `name @ address`."""
+        return f"{self.name} @ {self.url}" if self.url else f"{self.name}=={self.version}"
+
+    @property
     def requirement(self) -> str:
         """The line that installs exactly this, hashes on continuation lines."""
-        pin = f"{self.name} @ {self.url}" if self.url else f"{self.name}=={self.version}"
-        return " \\\n    ".join([pin, *(f"--hash={digest}" for digest in self.hashes)])
+        return " \\\n    ".join([self.pin, *(f"--hash={digest}" for digest in self.hashes)])
 
 
 @dataclass(frozen=True, kw_only=True)

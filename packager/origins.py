@@ -9,6 +9,7 @@ from packager.fetch.cache import Cache
 from packager.fetch.mirrors import Mirrors
 from packager.fetch.sources import Pin
 from packager.lock import Lock
+from packager.recipe import Recipe
 from packager.settings import Settings
 
 
@@ -26,11 +27,16 @@ class Origins:
         """The URL or folder to take the repository from: that of --source, else the recipe's."""
         return self.settings.source(name) or url
 
-    def pins(self, lock: Lock) -> list[Pin]:
-        """What to place for each repository of `lock`."""
+    def pins(self, lock: Lock, recipe: Recipe) -> list[Pin]:
+        """What to place for each repository of `lock`, ComfyUI first. `recipe` is the one the lock was made of."""
+        urls = {repo.name: repo.url for repo in recipe.repositories}
         return [
             Pin(
-                name=repo.name, url=self.location(repo.name, repo.url), ref=repo.ref, commit=repo.commit, tree=repo.tree
+                name=repo.name,
+                url=self.location(repo.name, urls[repo.name]),
+                ref=repo.ref,
+                commit=repo.commit,
+                tree=repo.tree,
             )
             for repo in lock.repositories
         ]

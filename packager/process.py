@@ -6,13 +6,15 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from packager.errors import PackagerError
 
 _TAIL = 4000  # characters of a program's output worth showing in an error
+_WATCH = 0.2  # seconds between two looks at whether to go on
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,11 +50,13 @@ def run(
     env: Mapping[str, str] | None = None,
     timeout: float | None = None,
     check: bool = True,
+    watch: Callable[[], None] | None = None,
 ) -> Finished:
     """Run `command` and return how it ended, its output decoded as UTF-8 (undecodable bytes replaced).
 
-    `env` is the whole environment (None: ours); `timeout` is in seconds. Raises CommandError if `check` and it did not
-    exit with 0, and PackagerError if it cannot be started. On any exception its whole process group is killed.
+    `env` is the whole environment (None: ours); `timeout` is in seconds; `watch` is called now and then while it runs
+    and may raise to give up. Raises CommandError if `check` and it did not exit with 0, and PackagerError if it cannot
+    be started. On any exception its whole process group is killed.
     """
     words = tuple(os.fspath(word) for word in command)
     try:
@@ -74,7 +78,7 @@ def run(
         ) from error
     timed_out = False
     try:
-        stdout, stderr = process.communicate(timeout=timeout)
+        stdout, stderr = _communicate(process, timeout, watch)
     except subprocess.TimeoutExpired:
         timed_out = True
         kill_group(process)
@@ -87,6 +91,21 @@ def run(
     if check and (timed_out or process.returncode != 0):
         raise CommandError(finished)
     return finished
+
+
+def _communicate(
+    process: subprocess.Popen[str], timeout: float | None, watch: Callable[[], None] | None
+) -> tuple[str, str]:
+    if watch is None:
+        return process.communicate(timeout=timeout)
+    end = None if timeout is None else time.monotonic() + timeout
+    while True:
+        watch()
+        try:
+            return process.communicate(timeout=_WATCH)  # a later call loses no output (subprocess documentation)
+        except subprocess.TimeoutExpired:
+            if end is not None and time.monotonic() >= end:
+                raise
 
 
 def kill_group(process: subprocess.Popen[str]) -> None:

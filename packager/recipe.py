@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
 
 from packaging.requirements import InvalidRequirement, Requirement
@@ -60,7 +60,7 @@ class Cleanup:
 
 @dataclass(frozen=True, kw_only=True)
 class Archive:
-    formats: tuple[str, ...] = ("zip",)
+    formats: tuple[Literal["zip", "tar.zst", "dir"], ...] = ("zip",)
     level: str = "default"
     max_path: int | None = None
 

@@ -133,9 +133,9 @@ def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
         if not pending:
             start = number
         if line.rstrip().endswith("\\") and not line.lstrip().startswith("#"):
-            pending += line.rstrip()[:-1] + " "
+            pending += line.strip()[:-1].strip() + " "
             continue
-        whole = _COMMENT.sub("", pending + line).strip()
+        whole = " ".join(_COMMENT.sub("", pending + line).split())
         pending = ""
         if whole:
             yield start, whole

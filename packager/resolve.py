@@ -57,12 +57,13 @@ def resolve(
         packages=(),
     )
     checkouts = work / "checkouts"
-    remove_tree(checkouts)
     place_all(
-        [(pin, checkouts / pin.name) for pin in origins.pins(lock)],
+        [(pin, checkouts / pin.name) for pin in origins.pins(lock, recipe)],
         cache=origins.cache,
         mirrors=origins.mirrors,
         console=console,
+        offline=origins.offline,
+        replace=True,
     )
     gathered = {repo.name: gather_requirements(checkouts / repo.name) for repo in repositories}
     removed = [replace(item, file=f"{name}/{item.file}") for name, found in gathered.items() for item in found.removed]
@@ -111,7 +112,7 @@ def _pin(recipe: Recipe, origins: Origins, console: Console) -> tuple[LockedRepo
         SourceRequest(name=repo.name, url=origins.location(repo.name, repo.url), ref=repo.ref, commit=repo.commit)
         for repo in recipe.repositories
     ]
-    pins = pin_all(requests, cache=origins.cache, mirrors=origins.mirrors, console=console)
+    pins = pin_all(requests, cache=origins.cache, mirrors=origins.mirrors, console=console, offline=origins.offline)
     # The lock names the recipe's address, so that it says the same on every machine.
     return tuple(
         LockedRepository(name=repo.name, url=_public(repo.url), ref=repo.ref, commit=pin.commit, tree=pin.tree)

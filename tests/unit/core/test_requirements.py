@@ -78,7 +78,7 @@ def test_comments_continuations_hashes_and_markers(tmp_path: Path) -> None:
     )
     assert kept(read(tmp_path, text)) == [
         "opencv-python",
-        "torch>=2  ,<3",
+        "torch>=2 ,<3",
         "x==1",
         "y ; sys_platform == 'win32'",
         "z[extra]~=1.0",

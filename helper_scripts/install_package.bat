@@ -1,0 +1,11 @@
+@echo off
+rem Installs packages into this bundle's own Python: a name, name==version, a wheel, or -r FILE.
+setlocal EnableExtensions DisableDelayedExpansion
+if not exist "%~dp0portable\__main__.py" goto incomplete
+if not exist "%~dp0python\python.exe" goto incomplete
+"%~dp0python\python.exe" -I -X utf8 "%~dp0portable" install %*
+exit /b %errorlevel%
+:incomplete
+echo The bundle is not complete: the folder of this file has no portable\ or python\ folder. Unzip all of it, then try again. 1>&2
+pause
+exit /b 1

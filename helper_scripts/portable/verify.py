@@ -1,0 +1,93 @@
+"""Whether the files of the bundle are still those that were shipped, by portable/manifest.json."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+from portable.bundle import WINDOWS
+from portable.errors import HelperError
+
+_FORMAT = 1
+_BLOCK = 1024 * 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class Damage:
+    """One entry that is not as it was shipped. `path` is relative to the bundle, with forward slashes."""
+
+    path: str
+    kind: Literal["missing", "damaged"]
+    detail: str
+
+
+def read_manifest(path: Path) -> list[dict[str, Any]]:
+    """The entries of the manifest. Raises HelperError if it is missing, broken, or names a path outside the bundle."""
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        entries = manifest["entries"]
+        if manifest["format"] != _FORMAT:
+            raise HelperError(f"{path} has format {manifest['format']!r}, these helpers read format {_FORMAT}.")
+        for entry in entries:
+            name = PurePosixPath(entry["path"])
+            if name.is_absolute() or ".." in name.parts or (WINDOWS and ":" in entry["path"]):
+                raise HelperError(f"{path} names {entry['path']!r}, which is outside the bundle: do not trust it.")
+    except FileNotFoundError:
+        raise HelperError(f"{path} is missing, so nothing can be compared: unzip the bundle again.") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise HelperError(f"{path} cannot be read ({error}): unzip the bundle again.") from error
+    return list(entries)
+
+
+def find_damage(root: Path, entries: list[dict[str, Any]]) -> Iterator[Damage]:
+    """Each entry of the manifest that the bundle in `root` has lost or changed, in the manifest's order."""
+    for entry in entries:
+        path = root / entry["path"]
+        check = {"file": _check_file, "link": _check_link, "directory": _check_directory}.get(entry["kind"])
+        if check is None:
+            raise HelperError(f"the manifest calls {entry['path']!r} a {entry['kind']!r}, which is not known here.")
+        if not path.is_symlink() and not path.exists():
+            yield Damage(path=entry["path"], kind="missing", detail="")
+        elif detail := check(path, entry):
+            yield Damage(path=entry["path"], kind="damaged", detail=detail)
+
+
+def _check_file(path: Path, entry: Mapping[str, Any]) -> str:
+    """What is wrong with the file, or an empty text."""
+    if path.is_symlink() or not path.is_file():
+        return "is not a file any more"
+    status = path.stat()
+    if status.st_size != entry["size"]:
+        return f"has {status.st_size} bytes instead of {entry['size']}"
+    wanted = int(entry["mode"], 8) if isinstance(entry["mode"], str) else entry["mode"]
+    if not WINDOWS and wanted & stat.S_IXUSR and not status.st_mode & stat.S_IXUSR:
+        return "has lost its permission to be run"
+    try:
+        digest = _sha256(path)
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    return "" if digest == entry["sha256"] else "has other content"
+
+
+def _check_link(path: Path, entry: Mapping[str, Any]) -> str:
+    if not path.is_symlink():
+        return "is not a link any more"
+    target = path.readlink().as_posix()
+    return "" if target == entry["target"] else f"leads to {target} instead of {entry['target']}"
+
+
+def _check_directory(path: Path, _entry: Mapping[str, Any]) -> str:
+    return "" if path.is_dir() and not path.is_symlink() else "is not a folder any more"
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()

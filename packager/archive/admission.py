@@ -1,0 +1,119 @@
+"""Which entries of a strange archive are let in: one check for every kind of archive, entry by entry."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from packager.archive.manifest import Kind
+from packager.archive.names import link_faults, name_fault, parents
+from packager.errors import InputError
+
+MAX_PATH = 4096  # bytes of a path or link target, PATH_MAX of Linux
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What an archive may claim. Sizes in bytes.
+
+    `ratio` is bytes unpacked to bytes of the archive, and counts from `ratio_from` bytes unpacked. `windows_names`:
+    names must do for Windows. `case_insensitive`: names may not differ by case alone (None: as the file system
+    unpacked to has it).
+    """
+
+    total_size: int = 64 * 1024**3
+    members: int = 1_000_000
+    ratio: int = 100
+    ratio_from: int = 256 * 1024**2
+    windows_names: bool = True
+    case_insensitive: bool | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """One entry as the archive declares it. `blocks(size)` gives a file's content in blocks of at most `size` bytes."""
+
+    path: str
+    kind: Kind
+    mode: int
+    mtime: float
+    size: int = 0
+    target: str = ""
+    blocks: Callable[[int], Iterator[bytes]] = lambda _: iter(())
+
+
+class Admission:
+    """Keeps account of what was let in from one archive of `size` bytes."""
+
+    def __init__(self, archive: Path, limits: Limits, *, case_insensitive_folder: bool, size: int) -> None:
+        self._archive = archive
+        self._limits = limits
+        self._ignore_case = case_insensitive_folder if limits.case_insensitive is None else limits.case_insensitive
+        self._size = size
+        self._kinds: dict[str, Kind | None] = {}  # None: a folder that follows from its entries
+        self._spellings: dict[str, str] = {}
+        self._links: dict[str, str] = {}
+        self.members = 0
+        self.total_size = 0
+        self.expected_size: int | None = None
+
+    def refusal(self, what: str, path: str | None = None) -> InputError:
+        """The error for this archive, or its entry `path`."""
+        where = str(self._archive) if path is None else f"{self._archive}: {_printable(path)}"
+        return InputError(what, where=where, remedy="do not unpack it; get the archive again from its publisher")
+
+    def expect(self, *, members: int, total_size: int) -> None:
+        """What the archive's directory declares, checked before anything is unpacked."""
+        self._check_limits(members, total_size)
+        self.expected_size = total_size
+
+    def admit(self, item: Item) -> None:
+        """Let `item` in, or raise InputError."""
+        if fault := name_fault(item.path, windows=self._limits.windows_names):
+            raise self.refusal(fault, item.path)
+        if len(item.path.encode()) > MAX_PATH or len(item.target.encode(errors="replace")) > MAX_PATH:
+            raise self.refusal(f"its path or target is longer than {MAX_PATH} bytes", item.path)
+        self.members += 1
+        self.total_size += item.size
+        self._check_limits(self.members, self.total_size)
+        for parent in parents(item.path):
+            if self._kinds.setdefault(parent, None) in ("file", "link"):
+                raise self.refusal(f"it lies below {parent}, which is a {self._kinds[parent]}", item.path)
+        self._check_new(item)
+        if self._ignore_case:
+            self._check_case(item.path)
+        if item.kind == "link":
+            self._links[item.path] = item.target
+
+    def check_links(self) -> None:
+        """Raise InputError if a link leads out of the folder, now that all of them are known."""
+        for path, fault in link_faults(self._links):
+            raise self.refusal(fault, path)
+
+    def _check_new(self, item: Item) -> None:
+        if item.path in self._kinds:
+            implied = self._kinds[item.path] is None
+            if not (implied and item.kind == "directory"):
+                raise self.refusal("the name is there twice", item.path)
+        self._kinds[item.path] = item.kind
+
+    def _check_case(self, path: str) -> None:
+        for name in (path, *parents(path)):
+            other = self._spellings.setdefault(unicodedata.normalize("NFC", name).casefold(), name)
+            if other != name:
+                raise self.refusal(f"it is the same name as {other} where case does not count", path)
+
+    def _check_limits(self, members: int, total_size: int) -> None:
+        limits = self._limits
+        if members > limits.members:
+            raise self.refusal(f"more than {limits.members} members")
+        if total_size > limits.total_size:
+            raise self.refusal(f"more than {limits.total_size} bytes when unpacked")
+        if total_size > limits.ratio_from and total_size > limits.ratio * self._size:
+            raise self.refusal(f"more than {limits.ratio} times its own size when unpacked")
+
+
+def _printable(path: str) -> str:
+    return path.encode("unicode_escape").decode()[:200]

@@ -1,0 +1,137 @@
+"""The whole job: a folder becomes an archive with its manifest and checksums beside it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from packager.archive.checksums import update_checksums
+from packager.archive.directory_writer import write_directory
+from packager.archive.manifest import Manifest
+from packager.archive.names import name_fault
+from packager.archive.publish import ArchiveInfo
+from packager.archive.scan import scan
+from packager.archive.tar_zst import write_tar_zst
+from packager.archive.zip_writer import MEMORY, write_zip
+from packager.console import Console
+from packager.errors import InputError
+from packager.filesystem import write_atomic
+from packager.targets import Target
+
+Format = Literal["zip", "tar.zst", "dir"]
+_SUFFIXES: dict[str, Format] = {".zip": "zip", ".tar.zst": "tar.zst"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Archived:
+    """What `archive_tree` wrote: the archive, its manifest's file and the SHA256SUMS that lists both."""
+
+    archive: ArchiveInfo
+    manifest: Manifest
+    manifest_path: Path
+    checksums_path: Path
+
+
+def archive_tree(
+    root: Path,
+    destination: Path,
+    *,
+    console: Console,
+    epoch: int,
+    format: Format | None = None,  # noqa: A002 -- the field's word
+    root_name: str | None = None,
+    target: Target | None = None,
+    bundle: Mapping[str, Any] | None = None,
+    manifest_member: str | None = None,
+    level: str | int = "default",
+    threads: int | None = None,
+    memory: int = MEMORY,
+) -> Archived:
+    """Archive the folder `root` as `destination`, with NAME.manifest.json and SHA256SUMS beside it.
+
+    `format` None: by the suffix of `destination`. `root_name` is the one folder that the archive unpacks to (None: the
+    name of `root`; empty: no such folder). `target` brings the rules of its file system (None: no rules beyond those of
+    every archive). `bundle` are facts for the manifest; `manifest_member` is the path below `root` at which the archive
+    carries the manifest, in place of any file there. `epoch` is the time of every member, in seconds (UTC). `threads`
+    None: one per core. `memory` is in bytes. Raises InputError for what must not be archived, NoSpaceError.
+    """
+    kind = format or _format_of(destination)
+    root_name = root.resolve().name if root_name is None else root_name
+    _check(root, destination, root_name)
+    workers = threads or os.cpu_count() or 1
+    console.info(f"reading {root}")
+    manifest = scan(
+        root,
+        threads=workers,
+        bundle=bundle,
+        windows=target is not None and target.is_windows,
+        case_insensitive=target is not None and target.case_insensitive,
+        exclude=() if manifest_member is None else (manifest_member,),
+    )
+    text = manifest.to_json().encode()
+    extra = {} if manifest_member is None else {manifest_member: text}
+    if not manifest.entries and not extra:
+        raise InputError("there is nothing in it", where=str(root), remedy="give the folder to archive")
+    if kind == "zip":
+        info = write_zip(
+            root, root_name, manifest, destination,
+            level=level, threads=workers, memory=memory, epoch=epoch, console=console, extra=extra,
+        )  # fmt: skip
+    elif kind == "tar.zst":
+        info = write_tar_zst(
+            root, root_name, manifest, destination,
+            level=level, threads=workers, epoch=epoch, console=console, extra=extra,
+        )  # fmt: skip
+    else:
+        info = write_directory(root, root_name, manifest, destination, epoch=epoch, console=console, extra=extra)
+    return _with_sidecars(info, kind, manifest, text)
+
+
+def source_date_epoch(environment: Mapping[str, str], *, default: int) -> int:
+    """SOURCE_DATE_EPOCH (reproducible-builds.org), in seconds, or `default`. Raises InputError if no number."""
+    text = environment.get("SOURCE_DATE_EPOCH", "")
+    if not text:
+        return default
+    if not (text.isascii() and text.isdigit()):
+        raise InputError(
+            f"'{text}' is not a number of seconds", where="SOURCE_DATE_EPOCH", remedy="unset it, or use `date +%s`"
+        )
+    return int(text)
+
+
+def manifest_path(archive: Path) -> Path:
+    """Where the manifest of `archive` lies: NAME.zip -> NAME.manifest.json."""
+    suffix = next((suffix for suffix in _SUFFIXES if archive.name.endswith(suffix)), "")
+    return archive.with_name(archive.name.removesuffix(suffix) + ".manifest.json")
+
+
+def _format_of(destination: Path) -> Format:
+    for suffix, kind in _SUFFIXES.items():
+        if destination.name.endswith(suffix):
+            return kind
+    raise InputError(
+        "its name does not say the format", where=str(destination), remedy=f"end it with {' or '.join(_SUFFIXES)}"
+    )
+
+
+def _check(root: Path, destination: Path, root_name: str) -> None:
+    if destination.resolve().is_relative_to(root.resolve()):
+        raise InputError(
+            f"it lies inside {root}, which is being archived", where=str(destination), remedy="write it elsewhere"
+        )
+    if root_name and ("/" in root_name or name_fault(root_name, windows=True)):
+        raise InputError(f"'{root_name}' is not a folder name", where="root name", remedy="use letters, digits and -")
+
+
+def _with_sidecars(info: ArchiveInfo, kind: Format, manifest: Manifest, text: bytes) -> Archived:
+    path = manifest_path(info.path)
+    write_atomic(path, text, mode=0o644)
+    sums = {path.name: hashlib.sha256(text).hexdigest()}
+    if kind != "dir":
+        sums[info.path.name] = info.sha256
+    checksums = update_checksums(path.parent, sums)
+    return Archived(archive=info, manifest=manifest, manifest_path=path, checksums_path=checksums)

@@ -1,0 +1,130 @@
+"""Reading an archive back without trusting it: our own, or one made to do harm.
+
+Everything is unpacked into a new folder beside the destination, links last, and renamed when all of it was right.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from packager.archive.admission import Admission, Item, Limits
+from packager.archive.publish import no_space_explained
+from packager.archive.tar_reader import read_tar_zst
+from packager.archive.zip_reader import read_zip
+from packager.console import Console
+from packager.errors import InputError
+from packager.filesystem import remove_tree
+
+_COPY = 1024 * 1024
+_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"  # RFC 8878, 3.1.1
+_ZIP_MAGIC = b"PK"
+_NAME_ERRORS = (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extracted:
+    """What came out: `members` entries, `size` bytes of files below `root`."""
+
+    root: Path
+    members: int
+    size: int
+
+
+def extract(archive: Path, destination: Path, *, console: Console, limits: Limits | None = None) -> Extracted:
+    """Unpack `archive`, a zip or tar.zst, as the folder `destination`, which must not exist, or be empty.
+
+    Contents, modes (permission bits), links and times come back. Raises InputError, naming the member, for an archive
+    that is damaged or cut short, whose names or links lead out of the folder, are absolute, devices of Windows, listed
+    twice or one name where case does not count, that holds anything but files, folders and links, or that goes over
+    `limits`; NoSpaceError. Nothing is left of a failed run.
+    """
+    if destination.is_symlink() or (destination.exists() and (not destination.is_dir() or any(destination.iterdir()))):
+        raise InputError("it exists and is not an empty folder", where=str(destination), remedy="choose another name")
+    if not archive.is_file():
+        raise InputError("there is no such file", where=str(archive), remedy="give the archive to unpack")
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=destination.parent, prefix=f".{destination.name[:40]}.", suffix=".tmp"))
+    try:
+        admission = Admission(
+            archive, limits or Limits(), case_insensitive_folder=_ignores_case(temporary), size=archive.stat().st_size
+        )
+        with archive.open("rb") as stream:
+            items = _reader(stream, admission)
+            with no_space_explained(destination.parent, admission.expected_size or archive.stat().st_size):
+                _unpack(items, temporary, admission, console)
+        temporary.chmod(0o755)
+        if destination.exists():
+            destination.rmdir()
+        temporary.rename(destination)
+    except BaseException:
+        remove_tree(temporary)
+        raise
+    return Extracted(root=destination, members=admission.members, size=admission.total_size)
+
+
+def _reader(stream: BinaryIO, admission: Admission) -> Iterable[Item]:
+    magic = stream.read(4)
+    stream.seek(0)
+    if magic.startswith(_ZIP_MAGIC):
+        return read_zip(stream, admission)
+    if magic == _ZSTD_MAGIC:
+        return read_tar_zst(stream, admission)
+    raise admission.refusal("it is neither a zip nor a tar.zst")
+
+
+def _unpack(items: Iterable[Item], root: Path, admission: Admission, console: Console) -> None:
+    links: list[Item] = []
+    with console.bar("extract", admission.expected_size) as advance:
+        for item in items:
+            admission.admit(item)
+            try:
+                if item.kind == "link":
+                    links.append(item)
+                    continue
+                path = root / item.path
+                (path if item.kind == "directory" else path.parent).mkdir(parents=True, exist_ok=True)
+                if item.kind == "file":
+                    _write(item, path, admission)
+                    advance(item.size)
+            except OSError as error:
+                raise _named(error, item, admission) from error
+    admission.check_links()
+    for link in links:
+        try:
+            (root / link.path).parent.mkdir(parents=True, exist_ok=True)
+            (root / link.path).symlink_to(link.target)
+        except OSError as error:
+            raise _named(error, link, admission) from error
+
+
+def _write(item: Item, path: Path, admission: Admission) -> None:
+    written = 0
+    # "x": the name must be new, so nothing that lies there already is ever written through
+    with path.open("xb") as stream:
+        for block in item.blocks(_COPY):
+            written += len(block)
+            if written > item.size:
+                raise admission.refusal("it holds more bytes than it declares", item.path)
+            stream.write(block)
+    if written != item.size:
+        raise admission.refusal(f"it ends after {written} of {item.size} bytes", item.path)
+    path.chmod(item.mode)
+    os.utime(path, (item.mtime, item.mtime))
+
+
+def _named(error: OSError, item: Item, admission: Admission) -> OSError | InputError:
+    """A name that the file system refuses is the archive's fault; anything else, such as a full disk, is not."""
+    if isinstance(error, (FileExistsError, NotADirectoryError)) or error.errno in _NAME_ERRORS:
+        return admission.refusal(f"it cannot be made here: {error.strerror}", item.path)
+    return error
+
+
+def _ignores_case(folder: Path) -> bool:
+    """Whether the file system that `folder` lies on takes two names that differ by case alone for one."""
+    return (folder.parent / folder.name.swapcase()).exists()

@@ -1,0 +1,116 @@
+"""The work of packing zip members, cut into jobs that any thread can do and whose results do not depend on which."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from packager.archive.codec import BLOCK, SAMPLE, SAMPLES, compress, compress_block, crc32, is_incompressible
+from packager.archive.manifest import Entry
+from packager.archive.zip_format import DEFLATED, STORED
+from packager.archive.zip_output import Piece
+from packager.errors import InputError
+
+_BATCH_BYTES = 2 * 1024 * 1024
+_BATCH_FILES = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """Some whole files, or one block of a file longer than BLOCK that begins at `start`."""
+
+    entries: tuple[Entry, ...]
+    start: int | None = None
+    method: int = DEFLATED
+
+    @property
+    def cost(self) -> int:
+        """Bytes of memory it may take: what is read and what comes out of it."""
+        if self.start is None:
+            return 2 * sum(entry.size for entry in self.entries) + 4096 * len(self.entries)
+        return 3 * min(BLOCK, self.entries[0].size - self.start)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Packed:
+    """One piece of a member, or all of it; `last` says that the member is complete with it."""
+
+    entry: Entry
+    method: int
+    piece: Piece
+    last: bool
+
+
+def jobs(root: Path, entries: Iterable[Entry]) -> Iterator[Job]:
+    """The jobs that pack the files among `entries`, in the order of `entries`."""
+    batch: list[Entry] = []
+    for entry in (entry for entry in entries if entry.kind == "file"):
+        if batch and (len(batch) == _BATCH_FILES or sum(e.size for e in batch) + entry.size > _BATCH_BYTES):
+            yield Job(entries=tuple(batch))
+            batch = []
+        if entry.size <= BLOCK:
+            batch.append(entry)
+            continue
+        with _open(root, entry) as stream:
+            method = STORED if is_incompressible(_samples(stream, entry.size)) else DEFLATED
+        for start in range(0, entry.size, BLOCK):
+            yield Job(entries=(entry,), start=start, method=method)
+    if batch:
+        yield Job(entries=tuple(batch))
+
+
+def work(root: Path, job: Job, level: int) -> list[Packed]:
+    """Do one job. Raises InputError if a file is no longer as long as its entry says, or cannot be read."""
+    if job.start is None:
+        return [_pack_whole(root, entry, level) for entry in job.entries]
+    entry = job.entries[0]
+    last = job.start + BLOCK >= entry.size
+    with _open(root, entry) as stream:
+        stream.seek(job.start)
+        data = _read(stream, min(BLOCK, entry.size - job.start), entry, at_end=last)
+    packed = data if job.method == STORED else compress_block(data, level, last=last)
+    return [_packed(entry, job.method, data, packed, last=last)]
+
+
+def _pack_whole(root: Path, entry: Entry, level: int) -> Packed:
+    with _open(root, entry) as stream:
+        data = _read(stream, entry.size, entry, at_end=True)
+    if entry.size >= SAMPLE * SAMPLES:
+        step = entry.size // SAMPLES
+        if is_incompressible([data[start : start + SAMPLE] for start in range(0, step * SAMPLES, step)]):
+            return _packed(entry, STORED, data, data, last=True)
+    packed = compress(data, level)
+    if len(packed) >= len(data):
+        return _packed(entry, STORED, data, data, last=True)
+    return _packed(entry, DEFLATED, data, packed, last=True)
+
+
+def _packed(entry: Entry, method: int, data: bytes, packed: bytes | bytearray, *, last: bool) -> Packed:
+    return Packed(entry=entry, method=method, piece=Piece(crc=crc32(data), size=len(data), packed=packed), last=last)
+
+
+def _samples(stream: BinaryIO, size: int) -> list[bytes]:
+    taken = []
+    for index in range(SAMPLES):
+        stream.seek(size // SAMPLES * index)
+        taken.append(stream.read(SAMPLE))
+    return taken
+
+
+def _open(root: Path, entry: Entry) -> BinaryIO:
+    try:
+        return (root / entry.path).open("rb")
+    except OSError as error:
+        raise InputError(f"it cannot be read: {error.strerror}", where=entry.path, remedy=_REMEDY) from error
+
+
+def _read(stream: BinaryIO, size: int, entry: Entry, *, at_end: bool) -> bytes:
+    data = stream.read(size)
+    if len(data) != size or (at_end and stream.read(1)):
+        raise InputError("it changed while it was being archived", where=entry.path, remedy=_REMEDY)
+    return data
+
+
+_REMEDY = "let nothing write to the folder, and run again"

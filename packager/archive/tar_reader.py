@@ -1,0 +1,99 @@
+"""The entries of any tar.zst, streamed: the standard tarfile, behind a reader that bounds what it may ask for."""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Iterator
+from typing import BinaryIO, cast
+
+import zstandard
+
+from packager.archive.admission import Admission, Item
+from packager.archive.manifest import Kind
+from packager.archive.tar_zst import WINDOW_LOG
+
+_MOST = 1024 * 1024  # bytes one read may ask for: a header that claims more wants to fill the memory
+_KINDS: dict[bytes, Kind] = {
+    tarfile.REGTYPE: "file",
+    tarfile.AREGTYPE: "file",
+    tarfile.SYMTYPE: "link",
+    tarfile.DIRTYPE: "directory",
+}
+
+
+_DAMAGED = (tarfile.TarError, zstandard.ZstdError, EOFError, ValueError)
+
+
+class _Forward:
+    """The unpacked stream, with the position and forward seeks that tarfile wants."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._position = 0
+        self.last = b""
+
+    def read(self, size: int) -> bytes:
+        if size > _MOST:
+            raise tarfile.ReadError(f"a header claims {size} bytes")
+        pieces = []
+        while size and (piece := self._stream.read(size)):
+            pieces.append(piece)
+            size -= len(piece)
+        self.last = b"".join(pieces)
+        self._position += len(self.last)
+        return self.last
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, position: int) -> None:
+        if position < self._position:
+            raise tarfile.ReadError("it asks to go back")
+        while position > self._position:
+            if not self.read(min(_MOST, position - self._position)):
+                raise tarfile.ReadError("it is cut short")
+
+    def drain(self) -> None:
+        """Read what follows the end of the tar, which is padding; zstd compares its checksum only at its own end."""
+        if self.read(_MOST).strip(b"\0") or self.read(1):
+            raise tarfile.ReadError("it goes on after its end")
+
+
+def read_tar_zst(stream: BinaryIO, admission: Admission) -> Iterator[Item]:
+    """Every entry, in order. Raises InputError for a damaged file, or entries other than files, folders and links."""
+    decoder = zstandard.ZstdDecompressor(max_window_size=1 << WINDOW_LOG)
+    forward = _Forward(cast(BinaryIO, decoder.stream_reader(stream, read_across_frames=True, closefd=False)))
+    try:
+        with tarfile.TarFile(fileobj=cast(BinaryIO, forward), mode="r", encoding="utf-8") as archive:
+            while (member := archive.next()) is not None:
+                yield _item(archive, member, admission)
+                archive.members.clear()  # type: ignore[attr-defined]  # or it remembers every one
+        if forward.last != bytes(tarfile.BLOCKSIZE):
+            raise tarfile.ReadError("its end is missing")
+        forward.drain()
+    except _DAMAGED as error:
+        raise admission.refusal(f"it is damaged: {error}") from error
+
+
+def _item(archive: tarfile.TarFile, member: tarfile.TarInfo, admission: Admission) -> Item:
+    kind = _KINDS.get(member.type)
+    if kind is None or member.sparse is not None:
+        raise admission.refusal("it is neither a plain file, a folder nor a symbolic link", member.name)
+    return Item(
+        path=member.name,
+        kind=kind,
+        mode=member.mode & 0o777,
+        mtime=member.mtime,
+        size=member.size if kind == "file" else 0,
+        target=member.linkname if kind == "link" else "",
+        blocks=lambda size: _blocks(archive, member, size, admission),
+    )
+
+
+def _blocks(archive: tarfile.TarFile, member: tarfile.TarInfo, size: int, admission: Admission) -> Iterator[bytes]:
+    content = archive.extractfile(member)
+    try:
+        while content is not None and (block := content.read(size)):
+            yield block
+    except _DAMAGED as error:
+        raise admission.refusal(f"it is damaged: {error}", member.name) from error

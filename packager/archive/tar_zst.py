@@ -1,0 +1,110 @@
+"""A tree becomes a tar.zst: one stream, compressed by all cores with a long window, the same bytes every time.
+
+The headers are POSIX.1-2001 (pax), which take names of any length. zstd's output depends on the level and its job and
+window sizes but not on how many workers share the jobs, as long as there is one (zstd.h, ZSTD_c_nbWorkers).
+"""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import zstandard
+
+from packager.archive.manifest import Entry, Manifest, sort_key
+from packager.archive.publish import ArchiveInfo, published
+from packager.console import Advance, Console
+from packager.errors import InputError
+from packager.filesystem import sha256_file
+
+WINDOW_LOG = 27  # 128 MiB: the most that decoders accept without an option (zstd.h, ZSTD_WINDOWLOG_LIMIT_DEFAULT)
+_LEVELS = {"fast": 3, "default": 12, "max": 19}
+_COPY = 1024 * 1024
+
+
+def zstd_level(level: str | int) -> int:
+    """The zstd level, 1 to 22, that `fast`, `default`, `max` or a number stands for. Raises InputError."""
+    text = str(level)
+    number = _LEVELS.get(text, int(text) if text.isascii() and text.isdigit() else 0)
+    if not 1 <= number <= 22:
+        raise InputError(
+            f"unknown compression level '{text}'", where="--level", remedy="use fast, default, max, or 1 to 22"
+        )
+    return number
+
+
+def write_tar_zst(
+    root: Path,
+    root_name: str,
+    manifest: Manifest,
+    destination: Path,
+    *,
+    level: str | int,
+    threads: int,
+    epoch: int,
+    console: Console,
+    extra: Mapping[str, bytes] | None = None,
+) -> ArchiveInfo:
+    """Write the entries of `manifest`, whose files lie below `root`, to `destination`; else as write_zip."""
+    small = dict(extra or {})
+    added = [Entry(path=path, kind="file", mode=0o644, size=len(content)) for path, content in small.items()]
+    entries = sorted([*manifest.entries, *added], key=lambda entry: sort_key(entry.path))
+    compressor = zstandard.ZstdCompressor(compression_params=_parameters(zstd_level(level), threads))
+    needed = manifest.total_size + 2 * tarfile.BLOCKSIZE * len(entries)
+    with (
+        published(destination, needed=needed) as stream,
+        console.bar("tar.zst", manifest.total_size) as advance,
+        compressor.stream_writer(stream, closefd=False) as packed,
+        tarfile.TarFile(
+            fileobj=cast(BinaryIO, packed), mode="w", format=tarfile.PAX_FORMAT, copybufsize=_COPY, encoding="utf-8"
+        ) as archive,
+    ):
+        for entry in entries:
+            info = _header(f"{root_name}/{entry.path}" if root_name else entry.path, entry, epoch)
+            if entry.kind != "file":
+                archive.addfile(info)
+            elif entry.path in small:
+                archive.addfile(info, io.BytesIO(small[entry.path]))
+            else:
+                _add_file(archive, info, root / entry.path, entry, advance)
+    return ArchiveInfo(
+        path=destination, size=destination.stat().st_size, sha256=sha256_file(destination), members=len(entries)
+    )
+
+
+def _parameters(level: int, threads: int) -> zstandard.ZstdCompressionParameters:
+    return zstandard.ZstdCompressionParameters.from_level(
+        level, window_log=WINDOW_LOG, enable_ldm=True, threads=max(threads, 1), write_checksum=True
+    )
+
+
+def _header(name: str, entry: Entry, epoch: int) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.mode = entry.mode
+    info.mtime = epoch
+    info.size = entry.size
+    if entry.kind == "link":
+        info.type = tarfile.SYMTYPE
+        info.linkname = entry.target
+    elif entry.kind == "directory":
+        info.type = tarfile.DIRTYPE
+    return info
+
+
+def _add_file(archive: tarfile.TarFile, info: tarfile.TarInfo, path: Path, entry: Entry, advance: Advance) -> None:
+    changed = InputError("it changed while it was being archived", where=entry.path, remedy=_REMEDY)
+    try:
+        stream = path.open("rb")
+    except OSError as error:
+        raise changed from error
+    with stream:
+        if path.stat().st_size != entry.size:
+            raise changed
+        archive.addfile(info, stream)
+    advance(entry.size)
+
+
+_REMEDY = "let nothing write to the folder, and run again"

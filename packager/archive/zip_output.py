@@ -1,0 +1,93 @@
+"""Members, already packed, put one after the other into a zip file. Whoever packs them, or copies them, decides how."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import stat
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from packager.archive.codec import crc32_joined
+from packager.archive.zip_format import Member, central_header, dos_time, end_records, local_header
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Piece:
+    """Packed bytes of a member or of a part of one; `crc` and `size` are those of the bytes before packing."""
+
+    crc: int
+    size: int
+    packed: bytes | bytearray
+
+
+class ZipOutput:
+    """Writes local headers and contents as members come, and the central directory at the end.
+
+    `stream` must be empty and seekable. `epoch` is the time all members get, in seconds (UTC).
+    """
+
+    def __init__(self, stream: BinaryIO, *, epoch: int) -> None:
+        self._stream = stream
+        self._dos_time = dos_time(epoch)
+        self._members: list[Member] = []
+        self._offset = 0
+
+    def add(self, name: str, *, mode: int, method: int, piece: Piece) -> None:
+        """Add a member whose content is one piece. `mode` includes the kind (stat.S_IF*)."""
+        member = self._member(name, mode=mode, method=method, size=piece.size)
+        member = dataclasses.replace(member, crc=piece.crc, packed_size=len(piece.packed))
+        header = local_header(member)
+        self._stream.write(header)
+        self._stream.write(piece.packed)
+        self._append(member, len(header))
+
+    def add_pieces(self, name: str, *, mode: int, method: int, size: int, pieces: Iterable[Piece]) -> None:
+        """Add a member whose content is `pieces` in a row, taken one by one.
+
+        `size` is known beforehand. Raises ValueError if the pieces do not add up to it.
+        """
+        member = self._member(name, mode=mode, method=method, size=size)
+        header = local_header(member)
+        self._stream.write(header)
+        crc = done = packed_size = 0
+        for piece in pieces:
+            self._stream.write(piece.packed)
+            crc = crc32_joined(crc, piece.crc, piece.size)
+            done += piece.size
+            packed_size += len(piece.packed)
+        if done != size:
+            raise ValueError(f"{name}: {done} bytes came instead of {size}")
+        member = dataclasses.replace(member, crc=crc, packed_size=packed_size)
+        self._stream.seek(member.offset)
+        self._stream.write(local_header(member))
+        self._stream.seek(0, os.SEEK_END)
+        self._append(member, len(header))
+
+    def _member(self, name: str, *, mode: int, method: int, size: int) -> Member:
+        return Member(
+            name=(name + "/" if stat.S_ISDIR(mode) else name).encode(),
+            mode=mode,
+            dos_time=self._dos_time,
+            method=method,
+            crc=0,
+            size=size,
+            packed_size=0,
+            offset=self._offset,
+        )
+
+    def _append(self, member: Member, header_size: int) -> None:
+        self._members.append(member)
+        self._offset += header_size + member.packed_size
+
+    def finish(self) -> int:
+        """Write the central directory and return how many members there are."""
+        directory_size = 0
+        for member in self._members:
+            header = central_header(member)
+            self._stream.write(header)
+            directory_size += len(header)
+        count = len(self._members)
+        self._stream.write(end_records(members=count, directory_offset=self._offset, directory_size=directory_size))
+        return count

@@ -1,0 +1,106 @@
+"""A tree becomes a zip: packed by many threads, written in the order of the manifest, the same bytes every time."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+
+from packager.archive import packing
+from packager.archive.codec import BLOCK, compress, crc32, deflate_level
+from packager.archive.manifest import Entry, Manifest, sort_key
+from packager.archive.packing import Packed
+from packager.archive.pipeline import ordered
+from packager.archive.publish import ArchiveInfo, published
+from packager.archive.zip_format import DEFLATED, STORED
+from packager.archive.zip_output import Piece, ZipOutput
+from packager.console import Advance, Console
+from packager.filesystem import sha256_file
+
+MEMORY = 512 * 1024 * 1024  # bytes
+_KINDS = {"file": stat.S_IFREG, "link": stat.S_IFLNK, "directory": stat.S_IFDIR}
+_RECORDS = 512  # bytes that headers and names take for one member, at most and about
+
+
+def write_zip(
+    root: Path,
+    root_name: str,
+    manifest: Manifest,
+    destination: Path,
+    *,
+    level: str | int,
+    threads: int,
+    epoch: int,
+    console: Console,
+    memory: int = MEMORY,
+    extra: Mapping[str, bytes] | None = None,
+) -> ArchiveInfo:
+    """Write the entries of `manifest`, whose files lie below `root`, to the zip `destination`.
+
+    Each member's name is `root_name/path` (`path` alone if `root_name` is empty). `extra` are small files as bytes by
+    path, that are not in the tree. `level` is fast, default, max or 1 to 12; `memory` bounds, in bytes, what is read
+    and packed ahead; `epoch` is every member's time. The bytes depend on the manifest, the contents, `root_name`,
+    `level`, `epoch` and `extra` alone. Raises InputError if a file changed, NoSpaceError if the disk is full.
+    """
+    number = deflate_level(level)
+    small = {path: _packed_bytes(path, content, number) for path, content in (extra or {}).items()}
+    entries = sorted([*manifest.entries, *(packed.entry for packed in small.values())], key=lambda e: sort_key(e.path))
+    prefix = f"{root_name}/" if root_name else ""
+    results = ordered(
+        packing.jobs(root, manifest.entries),
+        functools.partial(packing.work, root, level=number),
+        threads=threads,
+        budget=max(memory, 3 * BLOCK),
+        cost=lambda job: job.cost,
+    )
+    needed = manifest.total_size + _RECORDS * len(entries)
+    with published(destination, needed=needed) as stream, closing(results):
+        output = ZipOutput(stream, epoch=epoch)
+        with console.bar("zip", manifest.total_size) as advance:
+            packed = itertools.chain.from_iterable(results)
+            for entry in entries:
+                if entry.kind != "file":
+                    _add_without_content(output, prefix, entry)
+                elif entry.path in small:
+                    _add(output, prefix, small[entry.path], packed, advance)
+                else:
+                    _add(output, prefix, next(packed), packed, advance)
+        members = output.finish()
+    return ArchiveInfo(
+        path=destination, size=destination.stat().st_size, sha256=sha256_file(destination), members=members
+    )
+
+
+def _packed_bytes(path: str, content: bytes, level: int) -> Packed:
+    entry = Entry(path=path, kind="file", mode=0o644, size=len(content))
+    piece = Piece(crc=crc32(content), size=len(content), packed=compress(content, level))
+    return Packed(entry=entry, method=DEFLATED, piece=piece, last=True)
+
+
+def _add_without_content(output: ZipOutput, prefix: str, entry: Entry) -> None:
+    content = entry.target.encode()
+    piece = Piece(crc=crc32(content), size=len(content), packed=content)
+    output.add(prefix + entry.path, mode=_KINDS[entry.kind] | entry.mode, method=STORED, piece=piece)
+
+
+def _add(output: ZipOutput, prefix: str, first: Packed, rest: Iterator[Packed], advance: Advance) -> None:
+    entry = first.entry
+    mode = _KINDS[entry.kind] | entry.mode
+    if first.last:
+        output.add(prefix + entry.path, mode=mode, method=first.method, piece=first.piece)
+        advance(entry.size)
+        return
+
+    def pieces() -> Iterator[Piece]:
+        packed = first
+        while True:
+            yield packed.piece
+            advance(packed.piece.size)
+            if packed.last:
+                return
+            packed = next(rest)
+
+    output.add_pieces(prefix + entry.path, mode=mode, method=first.method, size=entry.size, pieces=pieces())

@@ -1,0 +1,160 @@
+"""How a program of the bundle is started while it is being proved: a bare environment, the build tree out of sight.
+
+With bubblewrap an empty folder lies over the build tree and over every Python of the host. Without it (macOS, Windows,
+machines without user namespaces) the build tree is renamed for the time; the new name alone tells the next start that
+a killed proof left it so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sys
+import sysconfig
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from packager import process
+from packager.errors import InputError
+from packager.proof.pool import Job
+
+HIDDEN_SUFFIX = ".hidden-by-proof"
+_SYSTEM_PREFIXES = (Path("/"), Path("/usr"), Path("/usr/local"))
+_DEAD_PROXY = "http://127.0.0.1:9"  # RFC 863 "discard": nothing listens, so that a fetch fails at once
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sandbox:
+    """`starter` are the words before each command (bwrap and its masks, or none), `folder` a scratch folder of ours."""
+
+    starter: tuple[str, ...]
+    environment: Mapping[str, str]
+    folder: Path
+
+    def job(self, name: str, command: Sequence[str | Path], *, timeout: float, **variables: str) -> Job:
+        """`command` to be run here; `variables` are added to the environment."""
+        return Job(
+            name=name,
+            command=(*self.starter, *map(str, command)),
+            cwd=self.folder,
+            env={**self.environment, **variables},
+            timeout=timeout,
+        )
+
+
+def bare_environment(folder: Path, *, path: str, extra: Mapping[str, str]) -> dict[str, str]:
+    """What `env -i` leaves and no more than a program needs: PATH, and a home and caches below `folder`.
+
+    A proxy that refuses stands for the network a user may not have. `extra` is the recipe's own environment.
+    """
+    for name in ("home", "tmp", "cache"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    environment = {
+        "PATH": path,
+        "HOME": str(folder / "home"),
+        "TMPDIR": str(folder / "tmp"),
+        "XDG_CACHE_HOME": str(folder / "cache"),
+        "no_proxy": "localhost,127.0.0.1",
+    }
+    for scheme in ("http", "https", "all"):
+        environment[f"{scheme}_proxy"] = _DEAD_PROXY
+    if sys.platform == "win32":  # sockets and temp files need these three there
+        environment |= {"SYSTEMROOT": os.environ["SYSTEMROOT"], "TEMP": str(folder / "tmp"), "TMP": str(folder / "tmp")}
+    return environment | dict(extra)
+
+
+def link_programs(folder: Path, programs: Sequence[str]) -> str:
+    """A PATH of one folder that holds `programs`, as far as the machine has them, and no other: no Python, no git."""
+    if sys.platform == "win32":
+        return str(Path(os.environ["SYSTEMROOT"]) / "System32")
+    folder.mkdir(parents=True, exist_ok=True)
+    for program in programs:
+        found = shutil.which(program, path="/bin:/usr/bin:/sbin:/usr/sbin")
+        link = folder / program
+        if found and not link.is_symlink():
+            link.symlink_to(found)
+    return str(folder)
+
+
+@contextlib.contextmanager
+def hidden(paths: Sequence[Path], *, scratch: Path, mask: bool | None = None) -> Iterator[tuple[str, ...]]:
+    """Hide `paths` while the block runs; yields the words to put before a command (empty when they were renamed).
+
+    `mask`: None takes bwrap when it works. Raises InputError if `scratch` lies inside one of them.
+    """
+    wanted = [path.resolve() for path in paths]
+    for path in wanted:
+        if scratch.resolve().is_relative_to(path):
+            raise InputError(
+                f"the scratch folder {scratch} lies inside {path}, which the proof hides",
+                remedy="give a scratch folder outside the build tree",
+            )
+        restore_hidden(path)
+    if mask if mask is not None else can_mask():
+        yield _mask_words([path for path in wanted if path.exists()], scratch)
+        return
+    renamed: list[Path] = []
+    try:
+        for path in wanted:
+            if path.exists():
+                renamed.append(path)
+                path.rename(_hidden_name(path))
+        yield ()
+    finally:
+        for path in renamed:
+            restore_hidden(path)
+
+
+def restore_hidden(path: Path) -> bool:
+    """Give `path` its name back if a proof that was killed left it hidden; whether it had to.
+
+    Raises InputError if something new has taken its place meanwhile: nothing is overwritten.
+    """
+    other = _hidden_name(path)
+    if not other.exists():
+        return False
+    if path.exists():
+        raise InputError(
+            f"was hidden as {other.name} by a proof that was killed, and has been made anew since",
+            where=str(path),
+            remedy=f"delete one of the two, {other} or {path}, and start again",
+        )
+    other.rename(path)
+    return True
+
+
+def can_mask() -> bool:
+    """Whether bwrap is here and may make namespaces (some kernels and containers forbid it)."""
+    if not sys.platform.startswith("linux") or shutil.which("bwrap") is None:
+        return False
+    return process.run(["bwrap", "--dev-bind", "/", "/", "true"], check=False, timeout=20).returncode == 0
+
+
+def host_pythons() -> list[Path]:
+    """Every Python of this machine that is easily met: the running one, its base and those on the usual PATH."""
+    found: set[Path] = set()
+    for prefix in {Path(sys.prefix).resolve(), Path(sys.base_prefix).resolve()}:
+        if prefix not in _SYSTEM_PREFIXES:
+            found.add(prefix)
+        else:
+            found |= {Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "purelib")}
+    for folder in ("/usr/bin", "/usr/local/bin"):
+        found |= {path.resolve() for path in Path(folder).glob("python*") if path.exists()}
+    return sorted(found)
+
+
+def _mask_words(paths: Sequence[Path], scratch: Path) -> tuple[str, ...]:
+    words = [shutil.which("bwrap") or "bwrap", "--die-with-parent", "--dev-bind", "/", "/"]
+    for path in [*paths, *host_pythons()]:
+        if path.is_dir():
+            words += ["--tmpfs", str(path)]
+        elif path.exists():
+            words += ["--ro-bind", "/dev/null", str(path)]
+    # bwrap ends with 1 when it cannot start a program; a shell says 126 or 127, which is what a person would see.
+    return (*words, "--bind", str(scratch), str(scratch), "--", "/bin/sh", "-c", 'exec "$@"', "sh")
+
+
+def _hidden_name(path: Path) -> Path:
+    return path.with_name(f".{path.name}{HIDDEN_SUFFIX}")

@@ -1,0 +1,102 @@
+"""Getting a bundle into the folder where it is proved: an archive unpacked as its user would, or a copy of a folder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import zipfile
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+
+from packager import process
+from packager.bundle import APP_DIR, MODELS_DIR, PORTABLE_DIR
+from packager.console import format_bytes
+from packager.errors import InputError, PackagerError
+
+Extract = Callable[[Path, Path], None]  # an archive, an existing folder to unpack it into
+
+# The user's own files in a folder that is to be proved. They may be huge, and no check needs them.
+_LEFT_OUT = (MODELS_DIR, f"{APP_DIR}/output", f"{APP_DIR}/input", f"{APP_DIR}/temp", f"{PORTABLE_DIR}/cache")
+
+
+def unpack(archive: Path, folder: Path, *, extract: Extract | None, timeout: float) -> Path:
+    """Unpack `archive` into the new `folder`; the bundle's root in it.
+
+    A zip is unpacked by Info-ZIP's unzip where the machine has it, anything else by `extract`. Raises InputError for a
+    damaged archive, one with members outside one top folder, or one that does not fit the disk.
+    """
+    if not archive.is_file():
+        raise InputError("is no file", where=str(archive), remedy="give a zip that `packager build` made")
+    folder.mkdir(parents=True)
+    if zipfile.is_zipfile(archive):
+        _check_members(archive, folder)
+    unzip = shutil.which("unzip")
+    if unzip and zipfile.is_zipfile(archive):
+        # Info-ZIP spells names beyond ASCII as #Uxxxx where the locale has no such letters
+        environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"}
+        command = [unzip, "-q", str(archive.resolve()), "-d", str(folder)]
+        finished = process.run(command, env=environment, timeout=timeout, check=False)
+        if finished.returncode != 0:
+            raise InputError(
+                f"unzip ended with {finished.returncode}: {finished.output_tail}",
+                where=str(archive),
+                remedy="build it again",
+            )
+    elif extract:
+        extract(archive, folder)
+    else:
+        raise InputError(
+            "cannot be unpacked here", where=str(archive), remedy="install Info-ZIP's unzip, or give a zip"
+        )
+    return _only_folder(archive, folder)
+
+
+def copy_bundle(root: Path, folder: Path) -> Path:
+    """Copy the bundle at `root` into the new `folder`, without models, outputs and caches; the copy's root."""
+    if not (root / PORTABLE_DIR).is_dir():
+        raise InputError(
+            f"is no bundle: it has no {PORTABLE_DIR}/", where=str(root), remedy="give the folder that was unzipped"
+        )
+    left_out = {str(root / name) for name in _LEFT_OUT}
+
+    def ignore(place: str, names: list[str]) -> list[str]:
+        """The left-out folders stay, empty of files: the app lists them."""
+        inside = any(Path(place).is_relative_to(path) for path in left_out)
+        return [name for name in names if inside and not (Path(place) / name).is_dir()]
+
+    copy = folder / root.resolve().name
+    shutil.copytree(root, copy, symlinks=True, ignore=ignore)
+    return copy
+
+
+def _check_members(archive: Path, folder: Path) -> None:
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            members = opened.infolist()
+    except (zipfile.BadZipFile, OSError) as error:
+        raise InputError(
+            f"is a damaged zip: {error}", where=str(archive), remedy="download or build it again"
+        ) from error
+    for member in members:
+        name = member.filename.replace("\\", "/")
+        if name.startswith("/") or ".." in PurePosixPath(name).parts or ":" in name.split("/")[0]:
+            raise InputError(
+                f"member '{member.filename}' leads out of the folder", where=str(archive), remedy="do not unzip it"
+            )
+    size, free = sum(member.file_size for member in members), shutil.disk_usage(folder).free
+    if size > free:
+        raise PackagerError(
+            f"needs {format_bytes(size)} unpacked, and {folder} has {format_bytes(free)} free",
+            where=str(archive),
+            remedy="give a scratch folder on a larger disk",
+        )
+
+
+def _only_folder(archive: Path, folder: Path) -> Path:
+    found = sorted(folder.iterdir())
+    if len(found) != 1 or not found[0].is_dir() or found[0].is_symlink():
+        names = ", ".join(path.name for path in found[:5]) or "nothing"
+        raise InputError(
+            f"must hold one folder, and holds {names}", where=str(archive), remedy="give a bundle's archive"
+        )
+    return found[0]

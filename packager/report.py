@@ -1,0 +1,103 @@
+"""What a build did, as JSON for machines and as one self-contained HTML page for people."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from packager.console import format_bytes
+from packager.filesystem import write_atomic, write_json
+
+
+def write_report(report: dict[str, Any], folder: Path, stem: str) -> tuple[Path, Path]:
+    """Write STEM.report.json and STEM.report.html into `folder`; both paths are returned."""
+    as_json, as_html = folder / f"{stem}.report.json", folder / f"{stem}.report.html"
+    write_json(as_json, report)
+    write_atomic(as_html, render(report).encode())
+    return as_json, as_html
+
+
+def render(report: dict[str, Any]) -> str:
+    """The page for `report` (the value build.py makes). Every text from outside is escaped."""
+    bundle, size, files = report["bundle"], report["size"], report["files"]
+    sections = [
+        _section("Size", _size_table(size, files)),
+        _section("Proof", _proof_table(report["proof"])),
+        _section("Stages", _stage_table(report["stages"])),
+        _section("Removed, by rule", _rule_table(report["cleanup"])),
+        _section("Repositories", _table(["name", "commit", "address"], _repository_rows(report["repositories"]))),
+        _section("Packages", _table(["name", "version", "asked for by"], _package_rows(report["packages"]))),
+        _section("Requirement lines left out", _table(["where", "line", "reason"], _removed_rows(report["removed"]))),
+        _section("Warnings", "".join(f"<pre>{html.escape(text)}</pre>" for text in report["warnings"])),
+    ]
+    template = Template(Path(__file__).with_name("report.html").read_text(encoding="utf-8"))
+    return template.substitute(
+        title=html.escape(f"{bundle['name']} {bundle['version']} for {bundle['target']}"),
+        subtitle=html.escape(
+            f"Python {bundle['python_version']}, recipe {bundle['created_from']['recipe_digest'][:12]}"
+        ),
+        body="\n".join(section for section in sections if section),
+    )
+
+
+def _section(title: str, content: str) -> str:
+    return f"<h2>{html.escape(title)}</h2>\n{content}" if content else ""
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]], numbers: int = 0) -> str:
+    """Cells are escaped; the last `numbers` columns are aligned as figures. '' if there are no rows."""
+    kind = ["" if column < len(head) - numbers else ' class="n"' for column in range(len(head))]
+    body = "".join(
+        "<tr>" + "".join(f"<td{kind[column]}>{html.escape(cell)}</td>" for column, cell in enumerate(row)) + "</tr>\n"
+        for row in rows
+    )
+    if not body:
+        return ""
+    titles = "".join(f"<th{kind[column]}>{html.escape(title)}</th>" for column, title in enumerate(head))
+    return f"<table><tr>{titles}</tr>\n{body}</table>"
+
+
+def _size_table(size: dict[str, int], files: dict[str, int]) -> str:
+    rows = [
+        ["installed", str(files["before"]), format_bytes(size["before"])],
+        ["in the bundle", str(files["after"]), format_bytes(size["after"])],
+        ["archive", "", format_bytes(size["archive"])],
+    ]
+    return _table(["", "files", "bytes"], rows, numbers=2)
+
+
+def _proof_table(proof: dict[str, Any]) -> str:
+    rows = "".join(
+        f'<tr><td class="{"passed" if check["passed"] else "failed"}">{"passed" if check["passed"] else "FAILED"}</td>'
+        f"<td>{html.escape(check['name'])}</td><td><pre>{html.escape(check['detail'])}</pre></td></tr>\n"
+        for check in proof["checks"]
+    )
+    return f"<table>{rows}</table>" if rows else '<p class="failed">not proved</p>'
+
+
+def _stage_table(stages: Sequence[dict[str, Any]]) -> str:
+    rows = [[stage["name"], "reused" if stage["reused"] else "", f"{stage['seconds']:.1f} s"] for stage in stages]
+    return _table(["stage", "", "time"], rows, numbers=1)
+
+
+def _rule_table(cleanup: Sequence[dict[str, Any]]) -> str:
+    rows = [
+        [rule["rule"], rule["why"], str(rule["files"]), format_bytes(rule["bytes"])]
+        for rule in sorted(cleanup, key=lambda rule: -rule["bytes"])
+    ]
+    return _table(["rule", "why it is safe", "files", "bytes"], rows, numbers=2)
+
+
+def _repository_rows(repositories: Sequence[dict[str, Any]]) -> list[list[str]]:
+    return [[repo["name"], repo["commit"][:12] or repo["tree"][:19], repo["url"]] for repo in repositories]
+
+
+def _package_rows(packages: Sequence[dict[str, Any]]) -> list[list[str]]:
+    return [[item["name"], item["version"] or item["url"] or "", ", ".join(item["via"])] for item in packages]
+
+
+def _removed_rows(removed: Sequence[dict[str, Any]]) -> list[list[str]]:
+    return [[f"{item['file']}:{item['line']}", item["text"], item["reason"]] for item in removed]

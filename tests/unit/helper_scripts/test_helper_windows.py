@@ -1,0 +1,140 @@
+"""The .bat fronts under Wine, with a real CPython for Windows; with characters special to cmd.exe."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_bundles import fill_bundle
+from test_helper_console_scripts import launcher
+
+from packager import targets
+from packager.bundle import BundleTree
+
+if sys.platform == "win32":
+    pytest.skip("Wine runs on POSIX", allow_module_level=True)
+from windows_python import Wine, windows_path
+
+pytestmark = pytest.mark.wine
+NAMES = ["plain", "with space (x86)", "a & b", "100% %PATH% sure", "wow! !x!", "ünïcödé", "car^et ,;=+ 'q' [x]"]
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory, windows_cpython: Path) -> BundleTree:
+    """A bundle of the Windows layout. Tests rename its folder."""
+    tree = fill_bundle(tmp_path_factory.mktemp("wine") / "bundle", targets.get("windows-x86_64"))
+    shutil.copytree(windows_cpython, tree.prefix)
+    (tree.app / "main.py").write_text(
+        "import json, os, sys\n"
+        "names = 'RECIPE_SAYS', 'PYTHONPATH', 'HF_HOME', 'PIP_CONFIG_FILE'\n"
+        "print(json.dumps([sys.argv[1:], os.getcwd(), {name: os.environ.get(name) for name in names}]))\n"
+        "sys.exit(int(os.environ.get('EXIT_CODE', '0')))\n",
+        encoding="utf-8",
+    )
+    return tree
+
+
+def start(wine: Wine, root: Path, *lines: str, **env: str) -> Any:
+    """Call the front as a batch file of the user's would; `lines` are its commands."""
+    caller = root.parent / "caller.bat"
+    text = "\r\n".join(["@echo off", "chcp 65001 >nul", *lines, ""])
+    caller.write_bytes(text.encode())
+    return wine.run([windows_path(caller)], cwd=root.parent, env=env)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_runs_in_folders_with_characters_special_to_cmd(tree: BundleTree, wine: Wine, name: str) -> None:
+    root = tree.root.rename(tree.root.with_name(name))
+    try:
+        finished = wine.run([windows_path(root / "run_comfyui.bat"), "--port", "1"], env={"PYTHONPATH": "Z:\\x"})
+        assert finished.returncode == 0, finished.stderr
+        arguments, cwd, environment = json.loads(finished.stdout)
+        assert cwd == windows_path(root / "ComfyUI")
+        assert arguments == ["--windows-standalone-build", "--port", "1"]
+        assert environment == {
+            "RECIPE_SAYS": "hello & é",
+            "PYTHONPATH": None,
+            "HF_HOME": windows_path(root / "portable/cache/huggingface"),
+            "PIP_CONFIG_FILE": "nul",
+        }
+    finally:
+        root.rename(tree.root)
+
+
+def test_arguments_survive_cmd(tree: BundleTree, wine: Wine) -> None:
+    """Quoted: blanks, & | < > ( ) ^ ! and a per cent sign; %PATH% in a batch file of the user's is his own doing."""
+    front = windows_path(tree.root / "run_comfyui.bat")
+    given = '"a b" "x & echo pwned" "p|q<r>s" "(p)" "c^d" "wow! !x!" "100%%" plain=1,2;3 "" "é" "back\\slash\\\\"'
+    finished = start(wine, tree.root, f'"{front}" {given}')
+    assert finished.returncode == 0, finished.stderr
+    wanted = [
+        "a b",
+        "x & echo pwned",
+        "p|q<r>s",
+        "(p)",
+        "c^d",
+        "wow! !x!",
+        "100%",
+        "plain=1,2;3",
+        "",
+        "é",
+        "back\\slash\\",
+    ]
+    assert json.loads(finished.stdout)[0] == ["--windows-standalone-build", *wanted]
+
+
+def test_exit_code_and_following_lines_of_the_caller(tree: BundleTree, wine: Wine) -> None:
+    front = windows_path(tree.root / "run_comfyui_cpu.bat")
+    finished = start(wine, tree.root, f'call "{front}"', "echo code %errorlevel%", "echo [%CODE%]", EXIT_CODE="73")
+    said, code, variable = finished.stdout.splitlines()
+    assert json.loads(said)[0] == ["--windows-standalone-build", "--cpu"]
+    assert (code, variable) == ("code 73", "[]")  # setlocal: no variable of the front is left behind
+    assert wine.run([front], env={"EXIT_CODE": "5"}).returncode == 5
+
+
+@pytest.mark.parametrize("front", ["run_comfyui", "run_comfyui_cpu", "install_package", "manage"])
+@pytest.mark.parametrize("lost", ["python", "portable"])
+def test_a_bundle_unzipped_in_part_is_told_plainly(tree: BundleTree, wine: Wine, front: str, lost: str) -> None:
+    away = (tree.root / lost).rename(tree.root / "away")
+    try:
+        finished = wine.run([windows_path(tree.root / f"{front}.bat")])
+        assert finished.returncode == 1
+        assert "Unzip all of it, then try again." in finished.stderr
+    finally:
+        away.rename(tree.root / lost)
+
+
+def test_manage_speaks_and_fails_with_the_right_code(tree: BundleTree, wine: Wine) -> None:
+    front = windows_path(tree.root / "manage.bat")
+    facts = json.loads(wine.run([front, "info", "--json"]).stdout)
+    assert facts["location"] == windows_path(tree.root)
+    assert facts["python"] == "3.11.9"
+    assert wine.run([front, "nonsense"]).returncode == 2
+    assert "lock.txt is missing" not in wine.run([front, "install", "--help"]).stdout
+    finished = wine.run([front, "exec", "--", "python", "-c", "import sys; print(sys.executable); sys.exit(9)"])
+    assert (finished.stdout.strip(), finished.returncode) == (windows_path(tree.root / "python/python.exe"), 9)
+
+
+def test_launchers_made_relocatable_start_after_a_move(tree: BundleTree, wine: Wine) -> None:
+    """What pip would leave in Scripts/ is rewritten by the bundle's own Python on Windows, and runs after a move."""
+    scripts = tree.prefix / "Scripts"
+    scripts.mkdir()
+    (tree.prefix / "Lib/site-packages").mkdir(parents=True)
+    (scripts / "tool.exe").write_bytes(launcher(f"#!{windows_path(tree.prefix)}\\python.exe\r\n".encode()))
+    rewrite = (
+        "import sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path; "
+        "from portable.scripts import make_relocatable as m; print(m(Path(sys.argv[1])))"
+    )
+    words = [windows_path(tree.root / "manage.bat"), "exec", "--", "python", "-c", rewrite, windows_path(tree.root)]
+    assert wine.run(words).stdout.strip() == "['tool.exe']"
+    moved = tree.root.rename(tree.root.with_name("moved (to)"))
+    try:
+        finished = wine.run([windows_path(moved / "python/Scripts/tool.exe"), "a b"], cwd=moved.parent)
+        assert finished.returncode == 0, finished.stderr
+        assert finished.stdout.strip() == f"{windows_path(moved)}\\python\\python.exe ['a b'] __main__"
+    finally:
+        moved.rename(tree.root)
