@@ -19,7 +19,7 @@ from packager import cleanup, elf, helpers, release, resources, runtimes
 from packager.archive.archive_tree import archive_tree, source_date_epoch
 from packager.archive.extract import extract
 from packager.bundle import APP_DIR, BundleTree
-from packager.console import Console
+from packager.console import Console, format_bytes
 from packager.errors import InputError, ProofError
 from packager.filesystem import remove_tree, sha256_file, walk_files, write_json
 from packager.install import install
@@ -94,7 +94,9 @@ class Road:
         self.work = options.work.resolve()
         self.runtime = runtimes.get(recipe.runtime)
         self.facts = self.runtime.inspect(runtimes.RuntimeRequest(python=recipe.python, target=options.target))
-        self.rules = cleanup.load_rules(resources.cleanup_rules(), recipe.cleanup)
+        keeps = [(keep.pattern, keep.reason) for keep in recipe.cleanup.keep]
+        self.rules = cleanup.load_rules().with_keeps(keeps, source=str(recipe.path))
+        self.rules.select(recipe.cleanup.tier, recipe.cleanup.opt_in)  # a wrong id shows now, not after the install
         self.journal = Journal(self.work)
         self.results: dict[str, Any] = {}
         self.tree = BundleTree(
@@ -144,9 +146,9 @@ class Road:
     def _inputs(self) -> dict[str, str]:
         """What each stage depends on; each includes the one before."""
         recipe = self.recipe
-        own = {
+        own: dict[str, list[Any]] = {
             "provision": [release.program_digest(), self.lock.digest, recipe.models],
-            "clean": [self.rules.digest],
+            "clean": [cleanup.rules_json(self.rules), recipe.cleanup.tier, recipe.cleanup.opt_in],
             "relocate": [self.build_paths],
             "assemble": [recipe.name, recipe.root, recipe.version, recipe.description, recipe.env, recipe.launch_args],
             "archive": [self.stem, recipe.archive, self.epoch],
@@ -165,8 +167,8 @@ class Road:
             if self.journal.started("install"):
                 self.journal.forget(*STAGES)
         elif not all(self.journal.is_current(name, inputs[name]) for name in ("baseline", "clean")):
-            if self.quarantine.exists():
-                cleanup.restore(self.quarantine)
+            if cleanup.holds_clean_up(self.quarantine):
+                cleanup.restore(self.tree.root, self.quarantine)
             elif self.journal.started("clean"):  # and what it removed is gone for good
                 self.journal.forget(*STAGES)
 
@@ -249,11 +251,13 @@ class Road:
             self.tree, work=self.work / "baseline", console=self.console, env=self.recipe.env
         ).to_json()
 
-    def clean(self) -> Any:
-        plan = cleanup.plan_cleanup(self.tree, self.rules)
+    def clean(self) -> dict[str, Any]:
+        """Move what the rules allow into the quarantine, from where it is deleted after the proof."""
+        wanted = self.recipe.cleanup
+        plan = cleanup.plan_cleanup(self.tree, self.rules, tier=wanted.tier, opt_in=wanted.opt_in)
         cleanup.apply(plan, self.quarantine)
-        self.console.info(plan.summary())
-        return {"rules": plan.by_rule(), "removed": plan.removed_json()}
+        self.console.info(f"{plan.files} of {plan.tree_files} files removed, {format_bytes(plan.bytes)}")
+        return {"rules": plan.to_json()["rules"], "record": cleanup.removed_record(plan)}
 
     def relocate(self) -> dict[str, Any]:
         plan = plan_relocation(self.tree, build_paths=self.build_paths)
@@ -267,7 +271,7 @@ class Road:
         portable = self.tree.portable
         write_json(portable / "bundle.json", self.bundle_facts)
         (portable / "lock.txt").write_text(self.lock.constraints(), encoding="utf-8")
-        write_json(portable / "removed.json", self.results["clean"]["removed"])
+        write_json(portable / "removed.json", self.results["clean"]["record"])
         write_json(portable / BASELINE_NAME, self.results["baseline"])
         return release.measure(self.tree.root)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from packager import targets
+from packager import cleanup, targets
 from packager.archive.archive_tree import archive_tree, source_date_epoch
 from packager.archive.extract import extract as extract_archive
 from packager.build import EPOCH, BuildOptions, lock_recipe
@@ -85,6 +85,26 @@ def verify(words: Namespace, console: Console) -> Result:
     if not proof.passed:
         raise ProofError(proof.failures(), where=str(bundle), remedy="get the bundle again, or build it anew")
     return Result(value=proof.to_json(), text=f"{bundle}: proved by {len(proof.checks)} checks")
+
+
+def clean(words: Namespace, _: Console) -> Result:
+    if words.undo:
+        restored = cleanup.undo(words.tree)
+        return Result(value=dataclasses.asdict(restored), text=f"{words.tree}: as it was before the clean-up")
+    plan = cleanup.clean_tree(
+        words.tree,
+        cleanup.load_rules(),
+        tier=words.tier,
+        opt_in=words.opt_in,
+        dry_run=words.dry_run,
+        keep_quarantine=words.keep_quarantine,
+    )
+    return Result(value=plan.to_json(), text=plan.table())
+
+
+def rules(_: Namespace, __: Console) -> Result:
+    known = cleanup.load_rules()
+    return Result(value=cleanup.rules_json(known), text=cleanup.rules_table(known))
 
 
 def archive(words: Namespace, console: Console) -> Result:

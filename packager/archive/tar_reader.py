@@ -10,8 +10,8 @@ import zstandard
 
 from packager.archive.admission import Admission, Item
 from packager.archive.manifest import Kind
-from packager.archive.tar_zst import WINDOW_LOG
 
+_MAX_WINDOW = 128 * 1024 * 1024  # bytes; what `zstd -d` takes without an option
 _MOST = 1024 * 1024  # bytes one read may ask for: a header that claims more wants to fill the memory
 _KINDS: dict[bytes, Kind] = {
     tarfile.REGTYPE: "file",
@@ -61,7 +61,7 @@ class _Forward:
 
 def read_tar_zst(stream: BinaryIO, admission: Admission) -> Iterator[Item]:
     """Every entry, in order. Raises InputError for a damaged file, or entries other than files, folders and links."""
-    decoder = zstandard.ZstdDecompressor(max_window_size=1 << WINDOW_LOG)
+    decoder = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW)
     forward = _Forward(cast(BinaryIO, decoder.stream_reader(stream, read_across_frames=True, closefd=False)))
     try:
         with tarfile.TarFile(fileobj=cast(BinaryIO, forward), mode="r", encoding="utf-8") as archive:

@@ -20,7 +20,8 @@ from packager.console import Advance, Console
 from packager.errors import InputError
 from packager.filesystem import sha256_file
 
-WINDOW_LOG = 27  # 128 MiB: the most that decoders accept without an option (zstd.h, ZSTD_WINDOWLOG_LIMIT_DEFAULT)
+WINDOW_LOG = 26  # 64 MiB; decoders accept up to 27 without an option (zstd.h, ZSTD_WINDOWLOG_LIMIT_DEFAULT)
+_JOB_SIZE = 32 * 1024 * 1024  # bytes one worker takes at a time: what memory and, with it fixed, the bytes depend on
 _LEVELS = {"fast": 3, "default": 12, "max": 19}
 _COPY = 1024 * 1024
 
@@ -77,7 +78,12 @@ def write_tar_zst(
 
 def _parameters(level: int, threads: int) -> zstandard.ZstdCompressionParameters:
     return zstandard.ZstdCompressionParameters.from_level(
-        level, window_log=WINDOW_LOG, enable_ldm=True, threads=max(threads, 1), write_checksum=True
+        level,
+        window_log=WINDOW_LOG,
+        enable_ldm=True,
+        job_size=_JOB_SIZE,
+        threads=max(threads, 1),
+        write_checksum=True,
     )
 
 

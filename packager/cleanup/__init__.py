@@ -1,0 +1,38 @@
+"""Clean-up: rules say what may go, a plan finds it, a quarantine holds it until the proof has passed."""
+
+from packager.cleanup.clean import clean_tree, undo
+from packager.cleanup.layout import TreeLayout, detect_layout, layout_of
+from packager.cleanup.listing import rules_json, rules_table
+from packager.cleanup.plan import CleanupPlan, Removal, Saving, plan_cleanup, tree_bytes
+from packager.cleanup.quarantine import Restored, apply, holds_clean_up, purge, restore
+from packager.cleanup.removed import removed_record, write_removed
+from packager.cleanup.rules import Keep, Protection, Rule, RuleSet, load_rules
+from packager.cleanup.walk import Kept
+
+__all__ = [
+    "CleanupPlan",
+    "Keep",
+    "Kept",
+    "Protection",
+    "Removal",
+    "Restored",
+    "Rule",
+    "RuleSet",
+    "Saving",
+    "TreeLayout",
+    "apply",
+    "clean_tree",
+    "detect_layout",
+    "holds_clean_up",
+    "layout_of",
+    "load_rules",
+    "plan_cleanup",
+    "purge",
+    "removed_record",
+    "restore",
+    "rules_json",
+    "rules_table",
+    "tree_bytes",
+    "undo",
+    "write_removed",
+]

@@ -89,7 +89,7 @@ class _Folder:
 class Walk:
     """Fills `found` (a folder's content before the folder), `kept`, `links` that stay, and `files`, the tree's count.
 
-    `held` maps paths to the reason why they stay.
+    `held` maps paths to the reason why they stay, with all below them.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class Walk:
         self.links: list[str] = []
         self.files = 0
         self._root = os.fspath(layout.root)
-        self._held = held
+        self._held = {path: _Guard(_hold(reason)) for path, reason in held.items()}
         self._keeps: dict[str, list[tuple[re.Pattern[str], str]]] = {
             rule.id: [(compile_pattern(keep.pattern, ignore_case=True), keep.reason) for keep in rule.keep]
             for rule in rules
@@ -199,8 +199,7 @@ class Walk:
         """All there is in the folder `path` was found since `start`: it goes as well, in one piece if it can."""
         inside = self.found[start:]
         rule = inside[0].rule if inside else rule
-        if rule is None:
-            raise AssertionError(path)
+        assert rule is not None, path  # a folder that nothing was found in goes only if a rule names it
         if all(found.rule is rule for found in inside):
             del self.found[start:]
             files, size = sum(found.files for found in inside), sum(found.bytes for found in inside)
@@ -237,9 +236,6 @@ class Walk:
             wanted.insert(0, folder.rule)
         if not wanted or (folder.guard is not None and folder.guard.holds(local)):
             return None
-        if path in self._held:
-            self.kept.append(Kept(path=path, rule=wanted[0].id, by="tree", reason=self._held[path]))
-            return None
         guard = self._protector(matcher, whole)
         if guard is not None:
             kept = guard.protection
@@ -256,11 +252,18 @@ class Walk:
 
     def _protector(self, matcher: _Matcher, path: str) -> _Guard | None:
         """The first protection of exactly this path that holds there."""
+        held = self._held.get(path.rstrip("/"))
+        if held is not None:
+            return held
         local = path[matcher.start :]
         for guard in matcher.guards.matches(local):
             if guard.holds(local):
                 return guard
         return next(self._tree_guards.matches(path), None)
+
+
+def _hold(reason: str) -> Protection:
+    return Protection(id="tree", scopes=None, patterns=(), reason=reason, source="the tree itself")
 
 
 def _has_twin(folder: _Folder, rule: Rule, path: str) -> bool:

@@ -48,14 +48,20 @@ class GitError(FetchError):
         self.kind = kind
 
 
-def run_git(*words: str | Path, location: str, cancel: threading.Event, env: Mapping[str, str] | None = None) -> str:
-    """Run git for the repository at `location` (URL or path, named in errors) and return its stdout.
+def run_git(
+    *words: str | Path,
+    folder: Path,
+    location: str,
+    cancel: threading.Event,
+    env: Mapping[str, str] | None = None,
+) -> str:
+    """Run git with the repository in `folder` and return its stdout; `location` (URL or path) is the one it is about.
 
     `env` is added to the environment of `environment()`. Raises GitError; Cancelled if told to stop.
     """
     _check_version()
     finished = process.run(
-        ["git", *words],
+        ["git", f"--git-dir={folder}", *words],
         env={**environment(location), **(env or {})},
         check=False,
         watch=functools.partial(parallel.check, cancel),
@@ -63,20 +69,13 @@ def run_git(*words: str | Path, location: str, cancel: threading.Event, env: Map
     if finished.returncode == 0:
         return finished.stdout
     said = finished.output_tail
+    kind: Kind = "unknown"
+    what, remedy = f"git {words[0]} failed", f"run it again; if that is no help, remove {folder}"
     for complaint in complaints():
         if any(pattern.search(said) for pattern in complaint.patterns):
-            raise GitError(
-                f"{complaint.what}\n  git: {_last_lines(said)}",
-                kind=complaint.kind,
-                where=redact(location),
-                remedy=complaint.remedy or ways_out(location),
-            )
-    raise GitError(
-        f"git {words[0]} failed:\n  git: {_last_lines(said)}",
-        kind="unknown",
-        where=redact(location),
-        remedy=ways_out(location),
-    )
+            kind, what, remedy = complaint.kind, complaint.what, complaint.remedy or ways_out(location)
+            break
+    raise GitError(f"{what}\n  git: {_last_lines(said)}", kind=kind, where=redact(location), remedy=remedy)
 
 
 def environment(location: str) -> dict[str, str]:

@@ -12,7 +12,7 @@ from packager.errors import FetchError, InputError, PackagerError
 T = TypeVar("T")
 Job = Callable[[threading.Event], T]
 
-_GRACE = 10.0  # seconds a job has to notice that it is cancelled
+_GRACE = 2.0  # seconds a job has to notice that it is cancelled; what waits for a dead host is left behind
 _POLL = 0.2
 
 
@@ -39,32 +39,35 @@ def run_all(jobs: Sequence[Job[T]], *, workers: int) -> list[T]:
     waiting = iter(range(len(jobs)))
     turn = threading.Lock()
 
-    def work() -> None:
-        while not cancel.is_set():
-            with turn:
-                number = next(waiting, None)
-            if number is None:
-                return
-            try:
-                results[number] = jobs[number](cancel)
-            except Cancelled:
-                return
-            except BaseException as error:  # it is raised again in the caller's thread
-                errors[number] = error
-                cancel.set()
+    def work(ended: threading.Event) -> None:
+        try:
+            while not cancel.is_set():
+                with turn:
+                    number = next(waiting, None)
+                if number is None:
+                    return
+                try:
+                    results[number] = jobs[number](cancel)
+                except Cancelled:
+                    return
+                except BaseException as error:  # it is raised again in the caller's thread
+                    errors[number] = error
+                    cancel.set()
+        finally:
+            ended.set()
 
-    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(workers, len(jobs)))]
-    for thread in threads:
-        thread.start()
+    # Not Thread.join: interrupted by Ctrl-C it takes the thread for ended (CPython 3.10 to 3.12).
+    ends = [threading.Event() for _ in range(min(workers, len(jobs)))]
+    for ended in ends:
+        threading.Thread(target=work, args=[ended], daemon=True).start()
     try:
-        while any(thread.is_alive() for thread in threads) and not cancel.is_set():
-            for thread in threads:
-                thread.join(_POLL)
+        while not all(ended.wait(_POLL) for ended in ends) and not cancel.is_set():
+            pass
     finally:
         cancel.set()
-        end = time.monotonic() + _GRACE
-        for thread in threads:
-            thread.join(max(0.0, end - time.monotonic()))
+        deadline = time.monotonic() + _GRACE
+        for ended in ends:
+            ended.wait(max(0.0, deadline - time.monotonic()))
     if errors:
         raise _joined([errors[number] for number in sorted(errors)])
     return [results[number] for number in range(len(jobs))]

@@ -41,7 +41,15 @@ class Repository:
             temporary = self.path.with_suffix(".new")
             remove_tree(temporary)
             temporary.parent.mkdir(parents=True, exist_ok=True)
-            run_git("init", "--bare", "--quiet", "--template=", temporary, location=self.location, cancel=self._cancel)
+            run_git(
+                "init",
+                "--bare",
+                "--quiet",
+                "--template=",
+                folder=temporary,
+                location=self.location,
+                cancel=self._cancel,
+            )
             temporary.rename(self.path)
         for pattern in ("*.lock", "refs/**/*.lock", "objects/pack/tmp_*"):
             for left in self.path.glob(pattern):
@@ -57,7 +65,7 @@ class Repository:
 
     def git(self, *words: str | Path, env: dict[str, str] | None = None) -> str:
         """Run git in this repository; see `run_git`."""
-        return run_git(f"--git-dir={self.path}", *words, location=self.location, cancel=self._cancel, env=env)
+        return run_git(*words, folder=self.path, location=self.location, cancel=self._cancel, env=env)
 
     def commit_of(self, revision: str) -> str | None:
         """The full id of the commit that `revision` names here; None if there is none, or several."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from packager.console import Console
 from packager.errors import FetchError, InputError
 from packager.fetch import parallel
-from packager.fetch.cache import Cache, disk_errors
+from packager.fetch.cache import Cache, check_room, disk_errors
 from packager.fetch.folder import copy_folder, folder_digest
 from packager.fetch.git import check_ref, is_id
 from packager.fetch.means import Means
@@ -196,6 +196,10 @@ def _fill(staging: Path, pin: Pin, location: str, layers: Sequence[Layer], means
         copy_folder(Path(location), staging)
         if folder_digest(staging) != pin.tree:
             raise FetchError("the folder has changed since it was pinned", where=location, remedy="make the lock anew")
+        return
+    staging.parent.mkdir(parents=True, exist_ok=True)
+    # git says no more than "unable to write file" when the disk is full.
+    check_room(staging.parent, sum(entry.size for layer in layers for entry in layer.entries))
     for layer in layers:
 
         def write(repository: Repository, layer: Layer = layer) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from packager.errors import InputError
+from packager.fetch.git import GitError
 from packager.fetch.mirrors import redact
 from packager.fetch.repository import Repository
 from packager.filesystem import remove_tree, walk_files
@@ -18,11 +19,12 @@ _LINK, _EXECUTABLE, _SUBMODULE = "120000", "100755", "160000"
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One line of `git ls-tree -r`: `path` from the root with forward slashes; `id` of the blob, or of a submodule's
-    commit."""
+    """One line of `git ls-tree -r -l`: `path` from the root with forward slashes; `id` of the blob, or of a submodule's
+    commit; `size` in bytes."""
 
     mode: str
     id: str
+    size: int
     path: str
 
     @property
@@ -32,13 +34,13 @@ class Entry:
 
 def read_entries(repository: Repository, commit: str) -> list[Entry]:
     """All entries of the commit, checked. Raises InputError for a tree that could write outside its folder."""
-    listed = repository.git("ls-tree", "-r", "-z", "--full-tree", "--end-of-options", commit)
+    listed = repository.git("ls-tree", "-r", "-l", "-z", "--full-tree", "--end-of-options", commit)
     entries = []
     for line in listed.split("\0"):
         if line:
             facts, path = line.split("\t", 1)
-            mode, _, oid = facts.split(" ")
-            entries.append(Entry(mode=mode, id=oid, path=path))
+            mode, _, oid, size = facts.split()
+            entries.append(Entry(mode=mode, id=oid, size=int(size) if size.isdigit() else 0, path=path))
     _check(entries, where=f"{redact(repository.location)} at {commit[:12]}")
     return entries
 
@@ -53,6 +55,8 @@ def _check(entries: Sequence[Entry], *, where: str) -> None:
         shown = path.encode("unicode_escape").decode("ascii")
         if any(part in ("", ".", "..") or part.casefold() == ".git" for part in parts) or "\ufffd" in path:
             raise _hostile(f"holds '{shown}', which is no name for a file", where)
+        if parts[-1].casefold() == ".gitmodules" and path.casefold() in links:
+            raise _hostile(f"holds '{shown}' as a symbolic link", where)
         parents = {str(parent).casefold() for parent in PurePosixPath(path).parents}
         if parents & links:
             raise _hostile(f"holds '{shown}' below a symbolic link", where)
@@ -66,7 +70,7 @@ def _hostile(what: str, where: str) -> InputError:
 
 def submodule_urls(repository: Repository, entries: Sequence[Entry]) -> dict[str, str]:
     """Path -> URL as .gitmodules among `entries` has them, unchecked."""
-    listed = next((entry for entry in entries if entry.path == ".gitmodules" and entry.mode != _LINK), None)
+    listed = next((entry for entry in entries if entry.path == ".gitmodules"), None)
     if listed is None:
         return {}
     said = repository.git("config", "--no-includes", f"--blob={listed.id}", "--null", "--list")
@@ -93,6 +97,10 @@ def export(repository: Repository, commit: str, folder: Path) -> None:
     try:
         repository.git("read-tree", commit, env=env)
         repository.git("checkout-index", "--all", "--force", env=env)
+    except GitError as error:
+        if "invalid path" in error.what:  # git knows more spellings of .git, those of NTFS and HFS+
+            raise _hostile(f"holds a name that git refuses: {error.what}", redact(repository.location)) from error
+        raise
     finally:
         index.unlink(missing_ok=True)
 

@@ -119,7 +119,9 @@ def _chain(error: BaseException) -> str:
 
 
 def _traceback_tail(error: BaseException) -> str:
-    lines = "".join(traceback.format_exception(type(error), error, error.__traceback__)).splitlines()
+    own_frame = error.__traceback__
+    below = own_frame.tb_next if own_frame else None
+    lines = "".join(traceback.format_exception(type(error), error, below)).splitlines()
     return "\n".join(lines[-_TRACEBACK_LINES:])
 
 
@@ -142,9 +144,8 @@ def main(arguments: list[str]) -> None:
     else:
         _, _, root, module = arguments
         answer = import_module(module, root)
-    Path(arguments[1]).write_text(json.dumps(answer), encoding="utf-8", errors="backslashreplace")
-    sys.stdout.flush()
-    sys.stderr.flush()
+    # half a surrogate pair, which an error text may hold, would be refused by whoever writes it down next
+    Path(arguments[1]).write_bytes(json.dumps(answer, ensure_ascii=False).encode("utf-8", errors="replace"))
     os._exit(0)  # a thread that an imported module started must not keep the process
 
 

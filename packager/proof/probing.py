@@ -129,8 +129,8 @@ class Probing:
         return OK if error is None else self._neutral(str(error))
 
     def lines(self, finished: Finished) -> tuple[str, ...]:
-        """The lines of `pip check`, sorted; its crash if it has no other answer."""
-        if finished.timed_out or finished.returncode not in {0, 1} or "Traceback" in finished.stderr:
+        """The lines of `pip check`, sorted, of which there is always one; else why there is none."""
+        if finished.timed_out or finished.returncode not in {0, 1} or not finished.stdout.strip():
             return (f"pip check does not run: {self._neutral(why_it_ended(finished, self._limits.pip))}",)
         return tuple(sorted(self._neutral(line) for line in finished.stdout.splitlines() if line.strip()))
 

@@ -63,11 +63,11 @@ def _overwrite(path: Path, build_paths: Sequence[bytes]) -> None:
 
 
 def nowhere(content: bytes, path: bytes) -> bytes:
-    """`content` with each `path` replaced by one of equal length that cannot exist, where it ends as a path does.
+    """`content` with each `path` (absolute, two names at least) replaced by one of equal length that cannot exist.
 
     A compiled-in prefix is the interpreter's last resort when it does not find its library beside itself; afterwards it
-    leads to no other Python. The end of the path stays as it is: a linker stores a string as the end of a longer one
-    where it can, and the version "3.11.7" may well end the prefix.
+    leads to no other Python. Paths that merely begin like it are left alone. The end of the path stays as it is: a
+    linker stores a string as the end of a longer one where it can, and the version "3.11.7" may well end the prefix.
     """
     folder, slash, name = path.rpartition(b"/")
     start = _NOWHERE if len(folder) >= len(_NOWHERE) else b"/" + b"_" * (len(folder) - 1)

@@ -16,8 +16,8 @@ _PROBE = Path(__file__).with_name("probe.py")
 
 REMEDY = "run packager with a Python made by pyenv, `uv python install` or Miniforge, or use runtime miniforge"
 
-# Below these every system has files of its own, so finding such a path in a bundle says nothing (FHS 3.0, 3.2 and 4.1).
-_SHARED_PREFIXES = frozenset(map(Path, ("/", "/usr", "/usr/local", "/opt")))
+# Every system has files of its own below it, so to find its path in a bundle says nothing (FHS 3.0, 4.9).
+_SHARED_PREFIX = Path("/usr/local")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +44,9 @@ class Interpreter:
 
     @property
     def own_folder(self) -> Path:
-        """What belongs to it alone: its prefix, or its standard library where it shares the prefix with others."""
-        return self.stdlib if self.prefix in _SHARED_PREFIXES else self.prefix
+        """What belongs to it alone: its prefix, or its standard library if the prefix is a general one such as /usr."""
+        general = len(self.prefix.parts) < 3 or self.prefix == _SHARED_PREFIX
+        return self.stdlib if general else self.prefix
 
     @property
     def build_paths(self) -> tuple[str, ...]:
@@ -91,7 +92,7 @@ def _layout_problem(python: Interpreter) -> str | None:
     if "rpm_prefix" in python.schemes:
         return "its distribution changed where packages are installed"
     expected = python.prefix / "lib" / f"python{python.minor}"
-    if not (expected / "os.py").is_file() or not expected.samefile(python.stdlib):
+    if not (expected / "os.py").is_file() or expected.resolve() != python.stdlib.resolve():
         return f"its standard library is at {python.stdlib}, not as files at {expected}"
     if not any(expected.glob("_sysconfigdata*.py")):
         return "it lacks _sysconfigdata, which says how it was built"

@@ -63,10 +63,10 @@ def check_version(wanted: str | None, version: str) -> None:
         return
     try:
         if wanted.strip()[:1].isdigit():
-            release = Version(wanted).release
-            specifier = SpecifierSet(f"=={wanted}" if len(release) > 2 else f"=={wanted}.*")
+            precise = len(Version(wanted).release) > 2
+            specifier = SpecifierSet(f"=={wanted.strip()}" + ("" if precise else ".*"))
         else:
-            specifier = SpecifierSet(wanted)
+            specifier = SpecifierSet(wanted or "no version")
     except (InvalidVersion, InvalidSpecifier) as error:
         raise InputError(
             f"'{wanted}' is no Python version", where="python", remedy="write 3.11, 3.11.7 or >=3.11,<3.13"

@@ -52,7 +52,6 @@ def test_archive_has_one_root_and_what_the_user_needs(built: Built) -> None:
         "python/bin/python",
     ):
         assert f"{root}/{wanted}" in names
-    assert f"{root}/ComfyUI/input/3d/" in names
     assert not [name for name in names if "/__pycache__/" in name or "/.git/" in name or name.endswith(".bat")]
 
 

@@ -198,7 +198,7 @@ def test_a_member_over_4_gib_and_one_that_begins_beyond_4_gib(tmp_path: Path) ->
         assert archive.getinfo("tail").header_offset > 2**32
         assert archive.read("tail") == b"end"
         crc = functools.reduce(lambda crc, _: zlib.crc32(stream.zeros, crc), range(blocks), 0)
-        assert archive.getinfo("large").CRC == crc
+        assert crc == archive.getinfo("large").CRC
     unzipped = subprocess.run(
         [_tool("unzip"), "-p", str(tmp_path / "large.zip"), "tail"], check=True, capture_output=True
     )

@@ -41,9 +41,14 @@ class Server:
         return [headers.get("range") for _, headers in self.asked]
 
 
+class QuietServer(ThreadingHTTPServer):
+    def handle_error(self, *_: object) -> None:
+        """Clients hang up on purpose here."""
+
+
 @contextlib.contextmanager
 def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[tuple[ThreadingHTTPServer, str]]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as httpd:
+    with QuietServer(("127.0.0.1", 0), handler) as httpd:
         httpd.daemon_threads = True
         httpd.block_on_close = False
         threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()

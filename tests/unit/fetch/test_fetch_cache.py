@@ -175,7 +175,7 @@ import sys
 from pathlib import Path
 from packager.fetch.cache import Cache, Remembered
 cache = Cache(Path(sys.argv[1]))
-for number in range(150):
+for number in range(60):
     with cache.lock("part-x"):
         part = cache.part_path("x")
         part.parent.mkdir(parents=True, exist_ok=True)

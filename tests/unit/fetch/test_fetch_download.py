@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -512,8 +513,21 @@ def test_the_first_error_stops_the_rest(
     server: Server, cache: Cache, console: Console, hasty: Patience, tmp_path: Path
 ) -> None:
     """One fails while another is half way and eight wait: the half one gives up, the eight are never asked for."""
-    slow = server.on("/slow", stalling(BODY, 10, server.closing))
-    urls = [slow, server.on("/missing", reply(404)), *(server.on(f"/{n}", whole(BODY)) for n in range(8))]
+    begun = threading.Event()
+
+    def slow(handler: Any) -> None:
+        begun.set()
+        stalling(BODY, 10, server.closing)(handler)
+
+    def missing(handler: Any) -> None:
+        begun.wait(20)
+        reply(404)(handler)
+
+    urls = [
+        server.on("/slow", slow),
+        server.on("/missing", missing),
+        *(server.on(f"/{n}", whole(BODY)) for n in range(8)),
+    ]
     requests = [(DownloadRequest(url=url), tmp_path / f"out{n}") for n, url in enumerate(urls)]
     with pytest.raises(FetchError, match="404"):
         download_all(requests, cache=cache, mirrors=Mirrors(), console=console, patience=hasty, workers=2)
@@ -521,8 +535,6 @@ def test_the_first_error_stops_the_rest(
 
 
 def test_all_errors_are_named(server: Server, cache: Cache, console: Console, tmp_path: Path) -> None:
-    import threading
-
     both = threading.Barrier(2, timeout=20)
 
     def late(handler: Any) -> None:

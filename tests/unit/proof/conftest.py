@@ -5,7 +5,6 @@ from __future__ import annotations
 import compileall
 import importlib.metadata
 import io
-import os
 import py_compile
 import shutil
 import sys
@@ -17,7 +16,7 @@ import pytest
 from packager import helpers, runtimes, targets
 from packager.bundle import BundleTree
 from packager.console import Console
-from packager.filesystem import write_json
+from packager.filesystem import tree_digest, write_json
 from packager.proof.limits import Limits
 from packager.proof.probing import take_baseline
 from packager.proof.prove import Prover
@@ -25,7 +24,7 @@ from packager.proof.site import Site
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from proof_bundles import LIMITS, Original, write_script
+from proof_bundles import LIMITS, Original, copy_bundle, write_script
 
 EXAMPLES = Path(__file__).parent / "bundle_parts"
 
@@ -64,7 +63,9 @@ def original(tmp_path_factory: pytest.TempPathFactory, console: Console) -> Orig
         stripdir=str(root),
         invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
     )
-    return Original(tree=tree, baseline=take_baseline(tree, work=root.parent / "work", console=console, limits=LIMITS))
+    digest, work = tree_digest(root), root.parent / "work"
+    baseline = take_baseline(tree, work=work, console=console, limits=LIMITS)
+    return Original(tree=tree, digest=digest, work=work, baseline=baseline)
 
 
 def _take_pip(tree: BundleTree) -> None:
@@ -87,20 +88,9 @@ def _drop_what_no_test_needs(tree: BundleTree) -> None:
 
 
 @pytest.fixture
-def copy_of(original: Original, tmp_path: Path) -> Callable[[str], BundleTree]:
-    """Makes a copy of the sound bundle in a folder of the given name. Its files are hard links: replace, never edit."""
-
-    def copy(name: str) -> BundleTree:
-        root = tmp_path / name / "bundle"
-        shutil.copytree(original.tree.root, root, symlinks=True, copy_function=os.link)
-        return BundleTree(root=root, target=original.tree.target, python_version=original.tree.python_version)
-
-    return copy
-
-
-@pytest.fixture
-def tree(copy_of: Callable[[str], BundleTree]) -> BundleTree:
-    return copy_of("unpacked \u00e9 here")
+def tree(original: Original, tmp_path: Path) -> BundleTree:
+    """A copy of the sound bundle to break."""
+    return copy_bundle(original, tmp_path / "unpacked \u00e9 here")
 
 
 @pytest.fixture

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import stat
 import zipfile
 from dataclasses import dataclass
@@ -20,6 +22,8 @@ class Original:
     """A sound bundle, and what it can do. Never changed: tests take a copy."""
 
     tree: BundleTree
+    digest: str  # of the tree before its baseline was taken
+    work: Path  # where that was done
     baseline: Baseline
 
 
@@ -51,3 +55,10 @@ def zip_tree(root: Path, archive: Path) -> Path:
             content = str(path.readlink()).encode() if stat.S_ISLNK(status.st_mode) else path.read_bytes()
             opened.writestr(member, content)
     return archive
+
+
+def copy_bundle(original: Original, folder: Path) -> BundleTree:
+    """The sound bundle again below `folder`. Its files are hard links: replace them, never edit one."""
+    root = folder / "bundle"
+    shutil.copytree(original.tree.root, root, symlinks=True, copy_function=os.link)
+    return BundleTree(root=root, target=original.tree.target, python_version=original.tree.python_version)

@@ -2,13 +2,12 @@
 
 import http.server
 import importlib.util
-import os
 import sys
 import time
 import traceback
+from pathlib import Path
 
-HERE = os.path.dirname(os.path.realpath(__file__))
-NODES = os.path.join(HERE, "custom_nodes")
+NODES = Path(__file__).resolve().parent / "custom_nodes"
 
 
 def say(text):
@@ -17,10 +16,10 @@ def say(text):
 
 def load(path):
     try:
-        spec = importlib.util.spec_from_file_location(path.replace(".", "_x_"), os.path.join(path, "__init__.py"))
+        spec = importlib.util.spec_from_file_location(path.name, path / "__init__.py")
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
-        module.NODE_CLASS_MAPPINGS
+        say(f"{len(module.NODE_CLASS_MAPPINGS)} nodes")
     except Exception as error:
         say(traceback.format_exc())
         say(f"Cannot import {path} module for custom nodes: {error}")
@@ -30,15 +29,13 @@ def load(path):
 
 def load_all():
     times = []
-    for name in sorted(os.listdir(NODES)):
-        if name == "__pycache__":
-            continue
+    for path in sorted(NODES.iterdir()):
         start = time.perf_counter()
-        loaded = load(os.path.join(NODES, name))
-        times.append((time.perf_counter() - start, os.path.join(NODES, name), loaded))
+        loaded = load(path)
+        times.append((time.perf_counter() - start, path, loaded))
     say("\nImport times for custom nodes:")
     for seconds, path, loaded in times:
-        say("{:6.1f} seconds{}: {}".format(seconds, "" if loaded else " (IMPORT FAILED)", path))
+        say(f"{seconds:6.1f} seconds{'' if loaded else ' (IMPORT FAILED)'}: {path}")
     say("")
 
 

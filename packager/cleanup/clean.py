@@ -1,0 +1,54 @@
+"""The clean-up alone, on any Python tree: plan, quarantine, and either delete or keep for an undo."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from packager.cleanup.layout import detect_layout
+from packager.cleanup.plan import CleanupPlan, plan_cleanup
+from packager.cleanup.quarantine import Restored, apply, default_quarantine, holds_clean_up, purge, restore
+from packager.cleanup.rules import RuleSet
+from packager.errors import InputError
+
+
+def clean_tree(
+    root: Path,
+    rules: RuleSet,
+    *,
+    tier: str = "safe",
+    opt_in: Iterable[str] = (),
+    dry_run: bool = False,
+    keep_quarantine: bool = False,
+) -> CleanupPlan:
+    """Clean the tree below `root` (see detect_layout for what it may be) and return what was, or would be, removed.
+
+    An earlier clean-up that was interrupted, or whose quarantine was kept, is undone first: the plan is always of the
+    whole tree. A dry run changes nothing. Raises InputError, PackagerError.
+    """
+    layout = detect_layout(root)
+    quarantine = default_quarantine(layout.root)
+    earlier = holds_clean_up(quarantine)
+    if dry_run:
+        if earlier:
+            raise InputError(
+                "holds an earlier clean-up, so that a plan would be of half a tree",
+                where=str(quarantine),
+                remedy="undo it first with --undo, or run without --dry-run",
+            )
+        return plan_cleanup(layout, rules, tier=tier, opt_in=opt_in)
+    rules.select(tier, opt_in := tuple(opt_in))  # a wrong tier or rule is found before anything moves
+    if earlier:
+        restore(layout.root, quarantine)
+    purge(quarantine)
+    plan = plan_cleanup(layout, rules, tier=tier, opt_in=opt_in)
+    apply(plan, quarantine)
+    if not keep_quarantine:
+        purge(quarantine)
+    return plan
+
+
+def undo(root: Path) -> Restored:
+    """Take back the clean-up of `root` that kept its quarantine or was interrupted; InputError if there is none."""
+    root = root.resolve()
+    return restore(root, default_quarantine(root))

@@ -1,0 +1,42 @@
+"""The rules as a list, for people and for programs."""
+
+from __future__ import annotations
+
+import dataclasses
+import textwrap
+from typing import Any
+
+from packager.cleanup.rules import RuleSet
+
+
+def rules_json(rules: RuleSet) -> dict[str, Any]:
+    """Rules and protections as plain values, in the order in which they are tried."""
+    return {
+        "rules": [dataclasses.asdict(rule) for rule in rules.rules],
+        "protected": [dataclasses.asdict(protection) for protection in rules.protections],
+    }
+
+
+def rules_table(rules: RuleSet) -> str:
+    """Tier, id, folders, patterns, why, and the exceptions of each rule; then what no rule may touch."""
+    lines = []
+    for tier in ("safe", "aggressive", "opt-in"):
+        for rule in rules.rules:
+            if rule.tier == tier:
+                lines.append(f"{rule.tier:<11} {rule.id:<24} {', '.join(rule.scopes)}")
+                lines += _paragraph("", f"{rule.why}." + (f" Saved: {rule.measured}." if rule.measured else ""))
+                lines += _paragraph("goes:  ", ", ".join(rule.patterns))
+                for keep in rule.keep:
+                    lines += _paragraph("stays: ", f"{keep.pattern} ({keep.reason})")
+    lines += ["", "no rule touches"]
+    for protection in rules.protections:
+        lines.append(f"{'':<11} {protection.id:<24} {', '.join(protection.patterns)}")
+        lines += _paragraph("", f"{protection.reason}.")
+    return "\n".join(lines)
+
+
+def _paragraph(title: str, text: str) -> list[str]:
+    margin = " " * 14
+    return textwrap.wrap(
+        text, 120, initial_indent=margin + title, subsequent_indent=margin + " " * len(title), break_on_hyphens=False
+    )
