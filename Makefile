@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.stamp
 
-.PHONY: quickstart test lint check bench acceptance lock-dev clean
+.PHONY: quickstart test acceptance bench lock-dev clean
 
 quickstart: $(STAMP)
 	$(BIN)/packager build quickstart -o dist
@@ -15,6 +15,14 @@ test: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest -n 2 $(PYTEST_ARGS)
+
+# COMFYUI: a local copy of its repository. NODES: local copies of node repositories, each PATH or NAME=PATH.
+acceptance: $(STAMP)
+	$(BIN)/python tests/acceptance/run.py --comfyui $(COMFYUI) --nodes $(NODES)
+
+# TREE: a folder to compress, a real environment of a gigabyte or more.
+bench: $(STAMP)
+	$(BIN)/python benchmarks/archive.py $(TREE)
 
 $(STAMP): pyproject.toml requirements-dev.txt
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 10), "Python 3.10 or newer is needed, this is " + sys.version'

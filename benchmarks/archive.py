@@ -2,8 +2,8 @@
 
     python benchmarks/archive.py FOLDER [--only NAME]... [--work DIR]
 
-Peers that are not installed are left out and named. Peak memory is that of the largest process of each. The folder is read
-whole before the first turn, so that all find it in the cache.
+Peers that are not installed are left out and named. Peak memory is that of the largest process of each; CPU is user and
+system time of all of them. The folder is read whole before the first turn, so that all find it in the cache.
 """
 
 from __future__ import annotations
@@ -60,6 +60,7 @@ class Contender:
 @dataclass(frozen=True, kw_only=True)
 class Figures:
     seconds: float
+    cpu: float  # seconds
     size: int  # bytes
     memory: int  # bytes
 
@@ -81,20 +82,47 @@ CONTENDERS = (
     _peer("Python zipfile 9", ".zip", "ours zip default", sys.executable, "-c", _ZIPFILE, "{root}", "{archive}"),
     _ours("ours zip max", ".zip", "max"),
     _peer(
-        "7z -tzip -mx=9", ".zip", "ours zip max",
-        "7z", "a", "-bd", "-tzip", "-mx=9", "-mmt", "-snl", "{archive}", ".", needs=("7z",),
-    ),  # fmt: skip
+        "7z -tzip -mx=9",
+        ".zip",
+        "ours zip max",
+        "7z",
+        "a",
+        "-bd",
+        "-tzip",
+        "-mx=9",
+        "-mmt",
+        "-snl",
+        "{archive}",
+        ".",
+        needs=("7z",),
+    ),
     _ours("ours tar.zst default", ".tar.zst", "default"),
     _peer(
-        "tar | zstd -12 -T0", ".tar.zst", "ours tar.zst default",
-        "bash", "-c", _TAR_ZSTD.format(level=12), "bash", "{root}", "{archive}", needs=("bash", "tar", "zstd"),
-    ),  # fmt: skip
+        "tar | zstd -12 -T0",
+        ".tar.zst",
+        "ours tar.zst default",
+        "bash",
+        "-c",
+        _TAR_ZSTD.format(level=12),
+        "bash",
+        "{root}",
+        "{archive}",
+        needs=("bash", "tar", "zstd"),
+    ),
     _ours("ours tar.zst max", ".tar.zst", "max"),
     _peer(
-        "tar | zstd -19 -T0", ".tar.zst", "ours tar.zst max",
-        "bash", "-c", _TAR_ZSTD.format(level=19), "bash", "{root}", "{archive}", needs=("bash", "tar", "zstd"),
-    ),  # fmt: skip
-)  # fmt: skip
+        "tar | zstd -19 -T0",
+        ".tar.zst",
+        "ours tar.zst max",
+        "bash",
+        "-c",
+        _TAR_ZSTD.format(level=19),
+        "bash",
+        "{root}",
+        "{archive}",
+        needs=("bash", "tar", "zstd"),
+    ),
+)
 
 
 def measure(contender: Contender, root: Path, archive: Path) -> Figures:
@@ -110,22 +138,26 @@ def measure(contender: Contender, root: Path, archive: Path) -> Figures:
     if status:
         raise RuntimeError(f"{contender.name} failed with status {status}")
     unit = 1 if sys.platform == "darwin" else 1024
-    return Figures(seconds=time.monotonic() - start, size=archive.stat().st_size, memory=usage.ru_maxrss * unit)
+    return Figures(
+        seconds=time.monotonic() - start,
+        cpu=usage.ru_utime + usage.ru_stime,
+        size=archive.stat().st_size,
+        memory=usage.ru_maxrss * unit,
+    )
 
 
 def table(figures: dict[str, Figures], total: int) -> str:
     """A Markdown table. A peer's ratios say how many times our figure its own is."""
     lines = [
-        "| archiver | seconds | MB/s | size MB | peak MB | time / ours | size / ours | memory / ours |",
-        "|---|--:|--:|--:|--:|--:|--:|--:|",
+        "| archiver | seconds | CPU s | MB/s | size MB | peak MB | time / ours | size / ours | memory / ours |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for contender in CONTENDERS:
         mine = figures.get(contender.name)
         if mine is None:
             continue
-        cells = [
-            f"{mine.seconds:.1f}", f"{total / _MB / mine.seconds:.0f}", f"{mine.size / _MB:.1f}", f"{mine.memory / _MB:.0f}"
-        ]  # fmt: skip
+        cells = [f"{mine.seconds:.1f}", f"{mine.cpu:.1f}", f"{total / _MB / mine.seconds:.0f}"]
+        cells += [f"{mine.size / _MB:.1f}", f"{mine.memory / _MB:.0f}"]
         ours = figures.get(contender.rival)
         if ours is not None and contender.rival != contender.name:
             ratios = (mine.seconds / ours.seconds, mine.size / ours.size, mine.memory / ours.memory)

@@ -13,9 +13,8 @@ from typing import Any
 from packager import cleanup, targets
 from packager.archive.archive_tree import archive_tree, source_date_epoch
 from packager.archive.extract import extract as extract_archive
-from packager.build import EPOCH, BuildOptions, lock_recipe
+from packager.build import BuildOptions, lock_recipe, plan_build
 from packager.build import build as build_bundle
-from packager.build import plan as plan_build
 from packager.console import Console, format_bytes
 from packager.errors import InputError, ProofError
 from packager.fetch.cache import Cache, default_cache_root
@@ -24,6 +23,7 @@ from packager.origins import Origins
 from packager.proof.prove import prove_archive, prove_folder
 from packager.recipe import Recipe, find_recipe, load_recipe
 from packager.settings import load_settings
+from packager.stages import EPOCH
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,8 +30,9 @@ def plan(prompt: object) -> tuple[str, ...]:
     for node_id, node in prompt.items():
         if not isinstance(node, dict) or not isinstance(node.get("inputs", {}), dict):
             raise PromptError("invalid_prompt", f"Node {node_id} is not an object with class_type and inputs")
-        if node.get("class_type") not in NODE_CLASS_MAPPINGS:
-            raise PromptError("invalid_prompt", f"Node {node_id} has the unknown class_type {node.get('class_type')!r}")
+        class_type = node.get("class_type")
+        if not isinstance(class_type, str) or class_type not in NODE_CLASS_MAPPINGS:
+            raise PromptError("invalid_prompt", f"Node {node_id} has the unknown class_type {class_type!r}")
     wanted = [node_id for node_id in prompt if getattr(_class(prompt, node_id), "OUTPUT_NODE", False)]
     if not wanted:
         raise PromptError("prompt_no_outputs", "Prompt has no outputs")
@@ -45,7 +46,7 @@ def plan(prompt: object) -> tuple[str, ...]:
             class_type = prompt[node_id]["class_type"]
             errors[node_id] = {"errors": faults, "dependent_outputs": [], "class_type": class_type}
         inputs = prompt[node_id].get("inputs", {})
-        needed[node_id] = [value[0] for value in inputs.values() if _is_link(value) and value[0] in prompt]
+        needed[node_id] = [value[0] for value in inputs.values() if _is_link(value) and _leads_to_node(prompt, value)]
         wanted.extend(needed[node_id])
     if errors:
         raise PromptError("prompt_outputs_failed_validation", "Prompt outputs failed validation", errors)
@@ -84,6 +85,10 @@ def _is_link(value: object) -> bool:
     return isinstance(value, list)
 
 
+def _leads_to_node(prompt: Prompt, link: list[Any]) -> bool:
+    return len(link) == 2 and isinstance(link[0], str) and type(link[1]) is int and link[0] in prompt
+
+
 def _input_faults(prompt: Prompt, node_id: str) -> list[dict[str, Any]]:
     inputs = prompt[node_id].get("inputs", {})
     declared = _class(prompt, node_id).INPUT_TYPES()
@@ -102,7 +107,7 @@ def _input_faults(prompt: Prompt, node_id: str) -> list[dict[str, Any]]:
 
 
 def _link_fault(prompt: Prompt, value: list[Any], kind: Any) -> tuple[str, str] | None:
-    if len(value) != 2 or not isinstance(value[0], str) or type(value[1]) is not int or value[0] not in prompt:
+    if not _leads_to_node(prompt, value):
         return "bad_linked_input", "Bad linked input, must be a length-2 list of [node_id, slot_index]"
     returned = _class(prompt, value[0]).RETURN_TYPES
     if not 0 <= value[1] < len(returned):

@@ -39,8 +39,10 @@ def install(bundle: Bundle, request: Request) -> None:
     env = environment(bundle.root, os.environ, recipe_env=bundle.env)
     command = pip_command(bundle, request)
     before = _complaints(bundle, env)
-    code, said = _run_showing_errors(command, env)
-    make_relocatable(bundle.root)  # also after a failure: pip may have got half-way
+    try:
+        code, said = _run_showing_errors(command, env)
+    finally:
+        make_relocatable(bundle.root)  # also after Ctrl-C: pip may have got half-way
     if code != 0:
         pins = [] if request.force else held_by_lock(bundle, request.requirements)
         held = [f"The lock of this bundle holds {', '.join(pins)}."] if pins else []

@@ -7,6 +7,7 @@ with forward slashes; a folder's path ends with `/`, so that `tests/` never name
 from __future__ import annotations
 
 import fnmatch
+import functools
 import re
 from collections.abc import Iterable, Iterator
 from typing import Generic, TypeVar
@@ -17,6 +18,7 @@ T = TypeVar("T")
 _Entry = tuple[re.Pattern[str], T]
 
 _GLOB = re.compile(r"[*?\[]")
+_CLASS = re.compile(r"\[[A-Za-z0-9-]+\]")
 _MAX_LENGTH = 200
 _MAX_STARS = 4  # per segment: more of them backtrack for longer than a clean-up takes
 _EVERYTHING = re.compile(r"/?(\*|\*\*|/)*/?")
@@ -42,20 +44,21 @@ def pattern_problem(pattern: str) -> tuple[str, str] | None:
         return "ends with /**", "write the folder itself, `name/`"
     if segments.count("**") > 2 or any(segment.count("*") > _MAX_STARS for segment in segments):
         return "has too many wildcards", "split it into several patterns"
-    if _regex(pattern) is None:
-        return "is not a gitignore pattern", "close each [ with a ]"
+    if "[" in _CLASS.sub("", pattern) or _regex(pattern) is None:
+        return "is not a gitignore pattern", "between [ and ] write letters and digits, such as [0-9]"
     return None
 
 
 def _regex(pattern: str) -> str | None:
     try:
         (parsed,) = pathspec.GitIgnoreSpec.from_lines([pattern]).patterns
-    except ValueError:
+    except (ValueError, re.error):
         return None
     regex = getattr(parsed, "regex", None)
     return regex.pattern if regex is not None else None
 
 
+@functools.cache  # the same protections hold in every scope
 def compile_pattern(pattern: str, *, ignore_case: bool = False) -> re.Pattern[str]:
     """The regular expression of a pattern without a problem.
 

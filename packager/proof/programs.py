@@ -42,10 +42,10 @@ def check_scripts(site: Site, scripts: Mapping[str, str]) -> Verdict:
                 site.sandbox.job(name, [_script(site, name), option], timeout=site.limits.script) for name in waiting
             ]
             finished = run_all(jobs, advance=advance if option == "--help" else None)
-            waiting = [name for name, how in finished.items() if how.returncode != 0]
+            waiting = [name for name, how in finished.items() if how.returncode != 0 and not how.timed_out]
             first = {**finished, **first}
     reluctant = []
-    for name in waiting:
+    for name in (name for name, how in first.items() if how.timed_out or name in waiting):
         if fault := _start_fault(first[name], scripts[name], site.limits.script):
             faults[name] = fault
         else:

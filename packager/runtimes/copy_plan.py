@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from packager.elf import glibc_floor, is_elf
+from packager.elf import is_elf, newest
 from packager.errors import InputError
 from packager.runtimes.interpreter import REMEDY, Interpreter
 from packager.runtimes.licences import debian_licences
@@ -127,7 +127,7 @@ def plan_copy(python: Interpreter, loader: Loader, *, certificates: Path) -> Cop
         writes=writes,
         relinks=tuple(_relinks(binaries)),
         build_paths=python.build_paths,
-        glibc_floor=glibc_floor(copy.source for copy in binaries),
+        glibc_floor=newest(version for copy in binaries if (version := elf_facts(copy.source).glibc)),
         left_out=tuple(left_out),
         unlicensed=unlicensed,
     )

@@ -108,7 +108,6 @@ SCRIPTS = {
     "lost-its-module": ("import lost.inner", "No module named 'lost'"),
     "lost-its-function": ("from sound import vanished", "cannot import name 'vanished'"),
     "crashes": ("import os; os.abort()", "killed by signal 6"),
-    "hangs": ("import time; time.sleep(300)", "took longer than 3 s"),
 }
 MODULES = {"lost-its-module": "lost.inner:main", "lost-its-function": "sound:vanished"}
 FIRST_LINES = {
@@ -125,7 +124,7 @@ def test_scripts_that_run_or_start_pass_and_all_others_are_named(tree: BundleTre
     for name, line in FIRST_LINES.items():
         replace_program(tree.scripts / name, f"{line}\nprint('runs')\n")
     replace_text(tree.scripts / "not-executable", "#!/bin/sh\n")
-    site = open_site(tree, script=3)
+    site = open_site(tree)
     names = {**SCRIPTS, **FIRST_LINES, "not-executable": None}
     verdict = programs.check_scripts(site, {name: MODULES.get(name, "sound:main") for name in names})
     faults = verdict.detail
@@ -143,6 +142,13 @@ def test_scripts_that_only_start_are_listed(tree: BundleTree, open_site: OpenSit
     verdict = programs.check_scripts(open_site(tree), {"sound": "sound:main", "starts": "sound:main"})
     assert verdict.passed
     assert "neither --help nor --version: starts" in verdict.detail
+
+
+def test_a_script_that_hangs_is_named(tree: BundleTree, open_site: OpenSite) -> None:
+    write_script(tree.scripts / "hangs", "import time; time.sleep(300)\n")
+    verdict = programs.check_scripts(open_site(tree, script=1), {"hangs": "sound:main"})
+    assert "/bin/hangs: took longer than 1 s" in verdict.detail
+    assert not verdict.passed
 
 
 # -- installing --------------------------------------------------------------------------------------------------------
@@ -189,19 +195,23 @@ def test_a_node_that_fails_although_the_exit_code_is_0(tree: BundleTree, open_si
     assert "opencv-python-headless" in (verdict.remedy or "")
 
 
+def test_an_app_that_hangs_at_start_fails(tree: BundleTree, open_site: OpenSite) -> None:
+    replace_text(tree.app / "main.py", "import time; time.sleep(300)")
+    verdict = app.check_quick_test(open_site(tree, quick_test=1))
+    assert not verdict.passed
+    assert "took longer than 1 s" in verdict.detail
+    assert running_from(tree.root) == []
+
+
 @pytest.mark.parametrize(
     ("main", "said"),
-    [
-        ("import time; time.sleep(300)", "took longer than 2 s"),
-        ("import absent", "No module named 'absent'"),
-        ("", "does not tell that it loaded good_node"),
-    ],
+    [("import absent", "No module named 'absent'"), ("", "does not tell that it loaded good_node")],
 )
-def test_an_app_that_hangs_crashes_or_loads_nothing_fails(
+def test_an_app_that_crashes_or_loads_nothing_fails(
     tree: BundleTree, open_site: OpenSite, main: str, said: str
 ) -> None:
     replace_text(tree.app / "main.py", main)
-    verdict = app.check_quick_test(open_site(tree, quick_test=2))
+    verdict = app.check_quick_test(open_site(tree))
     assert not verdict.passed
     assert said in verdict.detail
 
@@ -217,33 +227,33 @@ def test_server_of_a_sound_bundle(tree: BundleTree, open_site: OpenSite) -> None
     assert app.check_server(open_site(tree)).passed
 
 
+IGNORES_CTRL_C = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+LEAVES_A_CHILD = "import subprocess; subprocess.Popen(['sh', '-c', 'trap \"\" INT; sleep 300'])\n"
+
+
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("first", "limits", "said"),
     [
-        (('"/object_info")', '"/other")'), "GET /object_info: 404"),
-        (("except KeyboardInterrupt", "except ZeroDivisionError"), None),
-        (
-            ("load_all()\nif", "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\nif"),
-            "did not end within 1 s",
-        ),
-        (
-            ("load_all()\nif", "import subprocess; subprocess.Popen(['sh', '-c', 'trap \"\" INT; sleep 300'])\nif"),
-            "left 2 process",
-        ),
-        (("load_all()\nif", "import time; time.sleep(300)\nif"), "did not answer within 3 s"),
-        (("load_all()\nif", "1 / 0\nif"), "ended with exit code 1 before it answered"),
+        (IGNORES_CTRL_C, {"server_stop": 1}, "did not end within 1 s of Ctrl-C"),
+        (LEAVES_A_CHILD, {}, "left 2 process(es) running"),
+        ("import time; time.sleep(300)\n", {"server_start": 1}, "did not answer within 1 s"),
+        ("1 / 0\n", {}, "ended with exit code 1 before it answered"),
     ],
 )
-def test_servers_that_misbehave(
-    tree: BundleTree, open_site: OpenSite, change: tuple[str, str], said: str | None
+def test_servers_that_misbehave_fail_and_none_survives(
+    tree: BundleTree, open_site: OpenSite, first: str, limits: dict[str, float], said: str
 ) -> None:
-    main = (tree.app / "main.py").read_text()
-    assert change[0] in main
-    replace_text(tree.app / "main.py", main.replace(*change))
-    verdict = app.check_server(open_site(tree, server_start=3, server_stop=1))
-    assert verdict.passed == (said is None)
-    assert (said or "") in verdict.detail
+    replace_text(tree.app / "main.py", first + (tree.app / "main.py").read_text())
+    verdict = app.check_server(open_site(tree, **limits))
+    assert not verdict.passed
+    assert said in verdict.detail
     assert running_from(tree.root) == []
+
+
+def test_a_server_without_object_info_fails(tree: BundleTree, open_site: OpenSite) -> None:
+    main = (tree.app / "main.py").read_text()
+    replace_text(tree.app / "main.py", main.replace('"/object_info")', '"/other")'))
+    assert app.check_server(open_site(tree)).detail.startswith("GET /object_info: 404")
 
 
 def running_from(root: Path) -> list[str]:

@@ -1,0 +1,199 @@
+"""The stages of a build after its lock: each is a method that does it and returns what the journal keeps of it (JSON).
+
+They work on one bundle tree in the work folder; build.py knows their order and when one may be left out.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from packager import cleanup, elf, helpers, release
+from packager.archive.archive_tree import archive_tree, source_date_epoch
+from packager.archive.extract import extract
+from packager.bundle import APP_DIR, BundleTree
+from packager.cleanup import RuleSet
+from packager.console import Console, format_bytes
+from packager.errors import ProofError
+from packager.filesystem import remove_tree, walk_files, write_json
+from packager.install import install
+from packager.lock import Lock
+from packager.origins import Origins
+from packager.proof.baseline import Baseline
+from packager.proof.probing import take_baseline
+from packager.proof.prove import BASELINE_NAME, Proof, prove_archive, prove_folder
+from packager.recipe import Recipe
+from packager.relocation.apply import apply_relocation
+from packager.relocation.leaks import scan_leaks
+from packager.relocation.plan import plan_relocation
+from packager.runtimes import Runtime, RuntimeFacts
+from packager.targets import Target
+
+# 2020-02-02 00:00:00 UTC: the time of every archive member unless SOURCE_DATE_EPOCH says otherwise (as hatchling does).
+EPOCH = 1580601600
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stages:
+    """`work` is absolute. `results` holds what the stages done so far returned, by name; the caller fills it."""
+
+    recipe: Recipe
+    lock: Lock
+    target: Target
+    runtime: Runtime
+    facts: RuntimeFacts
+    rules: RuleSet
+    origins: Origins
+    work: Path
+    output: Path
+    wants_proof: bool
+    console: Console
+    results: dict[str, Any] = field(default_factory=dict)
+
+    def provision(self) -> dict[str, Any]:
+        """A new tree with nothing but its Python."""
+        remove_tree(self.tree.root.parent)
+        remove_tree(self.quarantine)
+        self.tree.root.mkdir(parents=True)
+        return {"glibc_floor": self.runtime.provision(self.tree, self.facts, console=self.console).glibc_floor}
+
+    def install(self) -> dict[str, Any]:
+        """ComfyUI, nodes, packages and models."""
+        installed = install(
+            self.lock, self.recipe, tree=self.tree, origins=self.origins, work=self.work, console=self.console
+        )
+        return {**installed.to_json(), "tree": release.measure(self.tree.root)}
+
+    def baseline(self) -> dict[str, Any]:
+        """What the tree can do before anything is removed from it."""
+        folder = self.work / "baseline"
+        return take_baseline(self.tree, work=folder, console=self.console, env=self.recipe.env).to_json()
+
+    def clean(self) -> dict[str, Any]:
+        """Move what the rules allow into the quarantine, from where it is deleted after the proof."""
+        wanted = self.recipe.cleanup
+        plan = cleanup.plan_cleanup(self.tree, self.rules, tier=wanted.tier, opt_in=wanted.opt_in)
+        cleanup.apply(plan, self.quarantine)
+        self.console.info(f"{plan.files} of {plan.tree_files} files removed, {format_bytes(plan.bytes)}")
+        return {"rules": plan.to_json()["rules"], "record": cleanup.removed_record(plan)}
+
+    def relocate(self) -> dict[str, Any]:
+        """Make every file find its own place."""
+        plan = plan_relocation(self.tree, build_paths=self.build_paths)
+        apply_relocation(plan)
+        self.console.info(f"{len(plan.edits)} files made to find their own place")
+        return {"edits": len(plan.edits), "glibc_floor": elf.glibc_floor(walk_files(self.tree.root))}
+
+    def assemble(self) -> dict[str, Any]:
+        """The helper scripts, README.txt and what they read in portable/."""
+        helpers.install_helpers(self.tree, self.bundle_facts)
+        portable = self.tree.portable
+        write_json(portable / "bundle.json", self.bundle_facts)
+        (portable / "lock.txt").write_text(self.lock.constraints(), encoding="utf-8")
+        write_json(portable / "removed.json", self.results["clean"]["record"])
+        write_json(portable / BASELINE_NAME, self.results["baseline"])
+        return release.measure(self.tree.root)
+
+    def archive(self) -> list[dict[str, Any]]:
+        """Every format the recipe wants, in the work folder."""
+        remove_tree(self.archives)
+        self.archives.mkdir(parents=True)
+        archived = []
+        for kind in self.recipe.archive.formats:
+            name = self.stem if kind == "dir" else f"{self.stem}.{kind}"
+            done = archive_tree(
+                self.tree.root,
+                self.archives / name,
+                format=kind,
+                root_name=self.recipe.root,
+                target=self.target,
+                bundle=self.bundle_facts,
+                manifest_member=f"{self.tree.portable.name}/manifest.json",
+                level=self.recipe.archive.level,
+                epoch=source_date_epoch(os.environ, default=EPOCH),
+                console=self.console,
+            )
+            archived.append({"name": name, "size": done.archive.size, "sha256": done.archive.sha256})
+        budget = self.recipe.archive.max_path
+        release.check_path_budget(done.manifest, self.recipe.root, self.target, budget, self.console)
+        return archived
+
+    def prove(self) -> dict[str, Any]:
+        """Prove the first archive; the others hold the same manifest."""
+        if not self.wants_proof:
+            self.console.warn("shipped without proof, as asked")
+            return {"passed": False, "checks": []}
+        proof = self._proof(self.archives / self.results["archive"][0]["name"])
+        if not proof.passed:
+            remedy = "nothing was published; mend the recipe and build again"
+            raise ProofError(proof.failures(), where=self.stem, remedy=remedy)
+        return proof.to_json()
+
+    def publish(self) -> list[str]:
+        """The release files, from the work folder to the output folder."""
+        return release.publish(self.archives, self.output)
+
+    def _proof(self, archive: Path) -> Proof:
+        def unpack(source: Path, folder: Path) -> None:
+            extract(source, folder, console=self.console)
+
+        means: dict[str, Any] = {
+            "baseline": Baseline.from_json(self.results["baseline"]),
+            "scratch": self.work / "proof",
+            "needles": self.build_paths,
+            "scan": scan_leaks,
+            "system_libraries": self.recipe.system_libraries,
+            "console": self.console,
+        }
+        if archive.is_dir():
+            return prove_folder(archive / self.recipe.root, **means)
+        return prove_archive(archive, hide=[self.tree.root.parent], extract=unpack, **means)
+
+    # -- what several stages share ------------------------------------------------------------------------------------
+
+    @property
+    def tree(self) -> BundleTree:
+        root = self.work / "bundle" / self.recipe.root
+        return BundleTree(root=root, target=self.target, python_version=self.facts.python_version)
+
+    @property
+    def quarantine(self) -> Path:
+        return self.work / "quarantine"
+
+    @property
+    def archives(self) -> Path:
+        return self.work / "archives"
+
+    @property
+    def stem(self) -> str:
+        """The release files' name without suffix."""
+        parts = [self.recipe.name, self.recipe.version, self.target.name]
+        return "-".join([*parts, self.recipe.accelerator] if self.recipe.accelerator else parts)
+
+    @property
+    def build_paths(self) -> list[str]:
+        """Absolute paths of this machine that must not be found in the bundle."""
+        return [str(self.work), *self.facts.build_paths]
+
+    @functools.cached_property
+    def bundle_facts(self) -> dict[str, Any]:
+        """What portable/bundle.json holds."""
+        recipe = self.recipe
+        return {
+            "format": 1,
+            "name": recipe.name,
+            "version": recipe.version,
+            "description": recipe.description,
+            "target": self.target.name,
+            "accelerator": recipe.accelerator,
+            "root": recipe.root,
+            "python_version": self.facts.python_version,
+            "app": APP_DIR,
+            "env": recipe.env,
+            "glibc_floor": self.results["relocate"]["glibc_floor"],
+            "launch": {"args": list(recipe.launch_args)},
+            "created_from": {"recipe_digest": recipe.digest, "lock_digest": self.lock.digest},
+        }
