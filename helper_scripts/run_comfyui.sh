@@ -18,4 +18,4 @@ fi
 if [ "$(uname 2>/dev/null)" = Darwin ] && xattr -p com.apple.quarantine "$bundle_python" >/dev/null 2>&1; then
     xattr -dr com.apple.quarantine "$bundle_root"
 fi
-"$bundle_python" -I -X utf8 "$bundle_root/portable" run "$@"
+exec "$bundle_python" -I -X utf8 "$bundle_root/portable" run "$@"

@@ -87,10 +87,12 @@ def restore(root: Path, quarantine: Path) -> Restored:
     root, quarantine = root.resolve(), quarantine.absolute()
     removals, folders = _read(quarantine)
     files = quarantine / _FILES
-    waiting = {path for path in removals if _is_real(quarantine, f"{_FILES}/{path}") and os.path.lexists(files / path)}
-    taken = [
-        path for path in removals if path in waiting and not removals[path]["rebuilt"] and os.path.lexists(root / path)
-    ]
+    waiting = {
+        path
+        for path, item in removals.items()
+        if not item["emptied"] and _is_real(quarantine, f"{_FILES}/{path}") and os.path.lexists(files / path)
+    }
+    taken = [path for path in sorted(waiting) if not removals[path]["rebuilt"] and os.path.lexists(root / path)]
     if taken:
         raise InputError(
             f"is there again ({len(taken)} such paths)" if len(taken) > 1 else "is there again",

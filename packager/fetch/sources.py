@@ -173,7 +173,6 @@ def _place(pin: Pin, destination: Path, means: Means, *, replace: bool, apart: C
     staging = destination.with_name(f".{destination.name}.part")
     try:
         with disk_errors(destination.parent, None):
-            remove_tree(staging)
             _fill(staging, pin, location, layers, means)
             if destination.exists():
                 remove_tree(destination)

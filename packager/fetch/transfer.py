@@ -137,8 +137,7 @@ class Transfer:
     def _resume(self) -> tuple[Hash, int]:
         """Take up what is there. Without a known hash it must be from this location and have a strong ETag."""
         size = self._part.size()
-        too_much = self._size is not None and size > self._size
-        if too_much or (self._sha256 is None and self._part.etag() is None):
+        if self._sha256 is None and self._part.etag() is None:
             self._part.drop()
             size = 0
         self._at(size, self._size)

@@ -93,7 +93,7 @@ def hidden(paths: Sequence[Path], *, scratch: Path, mask: bool | None = None) ->
             )
         restore_hidden(path)
     if mask if mask is not None else can_mask():
-        yield _mask_words([path for path in wanted if path.exists()], scratch)
+        yield _mask_words([path for path in wanted if path.exists()], scratch.resolve())
         return
     renamed: list[Path] = []
     try:
@@ -139,21 +139,25 @@ def host_pythons() -> list[Path]:
         if prefix not in _SYSTEM_PREFIXES:
             found.add(prefix)
         else:
-            found |= {Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "purelib")}
+            folders = (Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "purelib"))
+            found |= {folder for folder in folders if folder.is_dir()}
     for folder in ("/usr/bin", "/usr/local/bin"):
         found |= {path.resolve() for path in Path(folder).glob("python*") if path.exists()}
     return sorted(found)
 
 
 def _mask_words(paths: Sequence[Path], scratch: Path) -> tuple[str, ...]:
+    """Later words lie over earlier ones: `scratch` stays visible in a masked Python, `paths` are hidden also in it."""
     words = [shutil.which("bwrap") or "bwrap", "--die-with-parent", "--dev-bind", "/", "/"]
-    for path in [*paths, *host_pythons()]:
-        if path.is_dir():
-            words += ["--tmpfs", str(path)]
-        elif path.exists():
-            words += ["--ro-bind", "/dev/null", str(path)]
+    words += [word for path in host_pythons() for word in _mask(path)]
+    words += ["--bind", str(scratch), str(scratch)]
+    words += [word for path in paths for word in _mask(path)]
     # bwrap ends with 1 when it cannot start a program; a shell says 126 or 127, which is what a person would see.
-    return (*words, "--bind", str(scratch), str(scratch), "--", "/bin/sh", "-c", 'exec "$@"', "sh")
+    return (*words, "--", "/bin/sh", "-c", 'exec "$@"', "sh")
+
+
+def _mask(path: Path) -> tuple[str, ...]:
+    return ("--tmpfs", str(path)) if path.is_dir() else ("--ro-bind", "/dev/null", str(path))
 
 
 def _hidden_name(path: Path) -> Path:

@@ -57,6 +57,10 @@ def copy_bundle(root: Path, folder: Path) -> Path:
         raise InputError(
             f"is no bundle: it has no {PORTABLE_DIR}/", where=str(root), remedy="give the folder that was unzipped"
         )
+    if folder.resolve().is_relative_to(root.resolve()):
+        raise InputError(
+            f"the scratch folder {folder.parent} lies in the bundle to be proved", remedy="give another scratch folder"
+        )
     left_out = {str(root / name) for name in _LEFT_OUT}
 
     def ignore(place: str, names: list[str]) -> list[str]:

@@ -19,20 +19,20 @@ def plan_link(path: Path, name: PurePosixPath, places: BuildPlaces) -> Edit | No
     tree raises InputError: what it points to may be the author's own and must not ship unasked.
     """
     target = str(path.readlink())
+    hop = os.path.normpath(target)
     if not Path(target).is_absolute():
         # One hop is enough: a link that it leads to is looked at by itself.
         folder, last = os.path.split(path.parent / target)
         hop = os.path.normpath(Path(os.path.realpath(folder)) / last)
-        if Path(hop).is_relative_to(places.root) or places.counterpart(hop) is not None:
+        if Path(hop).is_relative_to(places.root):
             return None
-        raise _leads_out(target)
-    place = places.counterpart(target)
+    place = places.counterpart(hop)
     if place is None:
         raise _leads_out(target)
     if place != path and os.path.lexists(place):
         relative = os.path.relpath(place, path.parent)
         return Relink(path=name, kind=KIND, reason=f"points to {target}", target=relative)
-    source = Path(os.path.realpath(target))
+    source = Path(os.path.realpath(hop))
     if source.is_file() and places.counterpart(str(source)) is not None:
         return Materialise(path=name, kind=KIND, reason=f"points to {target}, outside the bundle", source=source)
     raise _leads_out(target)

@@ -19,8 +19,7 @@ class BuildPlaces:
 
     The tree's own root is always one. A path of `build_paths` that lies outside the root and does not hold it is taken
     for another name of the Python prefix (the interpreter it was copied from, a conda prefix) or, if it ends like that,
-    of its standard library. Raises InputError for a
-    path that is too short or too common to be told apart.
+    of its standard library. Raises InputError for a path that is too short or too common to be told apart.
     """
 
     def __init__(self, tree: BundleTree, build_paths: Sequence[str]) -> None:

@@ -9,7 +9,7 @@ import io
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 
 from packager.errors import InputError
 
@@ -51,8 +51,6 @@ def read_record(path: Path, root: Path) -> Record:
     base = path.parent.parent
     owned = {}
     for index, (name, _, _) in enumerate(rows):
-        if PureWindowsPath(name).drive and not Path(name).is_absolute():
-            continue  # a path of the Windows machine that made it
         place = Path(os.path.normpath(base / name.replace("\\", "/")))
         if place.is_relative_to(root):
             owned[place] = index

@@ -42,7 +42,7 @@ class HostRuntime:
     def provision(self, tree: BundleTree, facts: RuntimeFacts, *, console: Console) -> RuntimeFacts:
         """See Runtime. Raises InputError also if the Python is no longer the one of `facts`."""
         prefix = tree.prefix
-        if False:
+        if prefix.exists() and any(prefix.iterdir()):
             raise InputError("is not empty", where=str(prefix), remedy="remove it, or give another folder")
         python = describe(self.executable)
         check_portable(python, arch=tree.target.arch)

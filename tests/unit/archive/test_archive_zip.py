@@ -94,7 +94,7 @@ def test_same_bytes_from_other_dates_umask_order_folder_threads_and_memory(
     other = make_tree(tmp_path / "elsewhere" / "x", reverse=True)
     for path in other.rglob("*"):
         if path.is_file() and not path.is_symlink():
-            path.chmod(0o777 if path.stat().st_mode & stat.S_IXUSR else 0o600)
+            path.chmod(0o700 if path.stat().st_mode & stat.S_IXUSR else 0o611)
             os.utime(path, (1_000_000, 1_000_000))
     for threads, memory in ((1, 1), (5, 2**30)):
         again = archive_tree(

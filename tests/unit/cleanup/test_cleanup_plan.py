@@ -297,7 +297,7 @@ PATTERNS = [
 trees = st.dictionaries(st.lists(st.sampled_from(NAMES), min_size=1, max_size=4).map(tuple), st.just(""), max_size=25)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     trees,
     st.lists(st.sampled_from(PATTERNS), min_size=1, max_size=3, unique=True),

@@ -129,6 +129,16 @@ def test_without_an_etag_the_hash_allows_to_go_on(server: Server, fetch: Fetcher
     assert server.ranges() == [None, "bytes=100000-"]
 
 
+def test_the_hash_allows_to_go_on_at_another_place(server: Server, fetch: Fetcher) -> None:
+    """The ETag of the first place says nothing of the second."""
+    with pytest.raises(FetchError):
+        fetch(server.on("/a", breaking(BODY, 100_000, ETag='"1"')), sha256=SHA)
+    del server.asked[:]
+    fetch(server.on("/b", ranged(BODY, etag='"2"')), sha256=SHA)
+    assert server.ranges() == ["bytes=100000-"]
+    assert "if-range" not in server.asked[0][1]
+
+
 def test_without_etag_and_hash_it_starts_anew(server: Server, fetch: Fetcher) -> None:
     weak = {"ETag": 'W/"1"'}  # promises nothing about bytes
     url = server.on("/x", breaking(BODY, 100_000), breaking(BODY, 90_000, **weak), ranged(BODY))
@@ -274,7 +284,8 @@ def test_a_body_without_a_length_that_breaks_off_is_noticed(server: Server, fetc
         handler.end_headers()
         handler.wfile.write(BODY[:1000])
 
-    assert fetch(server.on("/x", cut, ranged(BODY)), size=len(BODY)).sha256 == SHA
+    assert fetch(server.on("/x", cut, ranged(BODY)), size=len(BODY), sha256=SHA).sha256 == SHA
+    assert server.ranges() == [None, "bytes=1000-"]
 
 
 def test_a_server_that_promises_less_than_it_has_is_found_by_the_hash(server: Server, fetch: Fetcher) -> None:
@@ -469,17 +480,17 @@ def test_requests_that_are_refused(wanted: dict[str, Any]) -> None:
         DownloadRequest(url="https://example.org/x", **wanted)
 
 
-@pytest.mark.parametrize("how", [whole, chunked])
-def test_a_full_cache_disk_is_named_with_what_is_needed(
-    server: Server, small_disk: Path, console: Console, hasty: Patience, tmp_path: Path, how: Any
+@pytest.mark.parametrize(("how", "why"), [(whole, r"3\.0 MiB needed, .* free"), (chunked, r"\d+ B free")])
+def test_a_full_cache_disk_is_named(
+    server: Server, small_disk: Path, console: Console, hasty: Patience, tmp_path: Path, how: Any, why: str
 ) -> None:
-    """With a Content-Length it is known before, without one only when the disk is full."""
-    body = random.Random(2).randbytes(3 * 1024 * 1024)
+    """With a Content-Length it is known before the bytes are fetched, without one only when the disk is full."""
     fetch = Fetcher(Cache(small_disk / "cache"), console, hasty, tmp_path / "out")
-    with pytest.raises(FetchError, match=r"no space left on the disk: 3\.0 MiB needed") as caught:
-        fetch(server.on("/x", how(body)), size=len(body))
+    with pytest.raises(FetchError, match=f"no space left on the disk: {why}") as caught:
+        fetch(server.on("/x", how(random.Random(2).randbytes(3 * 1024 * 1024))))
     assert str(small_disk) in str(caught.value)
     assert len(server.asked) == 1
+    assert (fetch.cache.info().kinds["parts"].size < 1000) == (how is whole)
     assert fetch.left() == []
 
 
@@ -513,11 +524,18 @@ def test_the_first_error_stops_the_rest(
     server: Server, cache: Cache, console: Console, hasty: Patience, tmp_path: Path
 ) -> None:
     """One fails while another is half way and eight wait: the half one gives up, the eight are never asked for."""
-    begun = threading.Event()
+    begun, hung_up = threading.Event(), threading.Event()
 
     def slow(handler: Any) -> None:
-        begun.set()
-        stalling(BODY, 10, server.closing)(handler)
+        handler.send_response(200)
+        handler.send_header("Connection", "close")
+        handler.end_headers()
+        try:
+            while not server.closing.wait(0.01):
+                handler.wfile.write(bytes(20_000))
+                begun.set()
+        except OSError:
+            hung_up.set()
 
     def missing(handler: Any) -> None:
         begun.wait(20)
@@ -532,6 +550,7 @@ def test_the_first_error_stops_the_rest(
     with pytest.raises(FetchError, match="404"):
         download_all(requests, cache=cache, mirrors=Mirrors(), console=console, patience=hasty, workers=2)
     assert {path for path, _ in server.asked} == {"/slow", "/missing"}
+    assert hung_up.wait(20)
 
 
 def test_all_errors_are_named(server: Server, cache: Cache, console: Console, tmp_path: Path) -> None:

@@ -66,6 +66,7 @@ def test_the_environment_keeps_proxies_and_certificates_alone(monkeypatch: pytes
     assert kept.items() <= found.items()
     assert not found.keys() & {"GIT_DIR", "GIT_SSH_COMMAND", "GIT_CONFIG_PARAMETERS", "GIT_ASKPASS", "SSH_ASKPASS"}
     assert "GIT_SSL_NO_VERIFY" not in found
+    assert found["GIT_CONFIG_NOSYSTEM"] == "1"
     assert found["GIT_ALLOW_PROTOCOL"] == "https"
     assert git.environment("/srv/a")["GIT_ALLOW_PROTOCOL"] == "file"
     assert git.environment("http://127.0.0.1/")["GIT_ALLOW_PROTOCOL"] == "http"

@@ -118,10 +118,13 @@ def test_a_moved_branch_is_followed_and_a_moved_pin_is_not(sources: Sources, mak
     repo.commit()
     repo.git("branch", "d/f")
     sources.pin(repo.path, "d/f")
+    mark = sources.cache.repository_path(str(repo.path)) / "mark"
+    mark.touch()
     repo.git("branch", "--delete", "d/f")
     repo.git("branch", "d")  # where a folder of refs was
     assert sources.pin(repo.path, "d").commit == repo.head
     assert sources.pin(repo.path, "main").commit == repo.head
+    assert mark.exists(), "the cache was not made anew for it"
     sources.place(old)
     assert files(sources.out) == {"a.txt": "one\n"}
 
@@ -439,7 +442,9 @@ def test_the_users_git_is_not_listened_to(
         "GIT_ALLOW_PROTOCOL": "ext",
     }.items():
         monkeypatch.setenv(name, value)
-    sources.get(repo.path)
+    sources.pin(repo.path)
+    shutil.copytree(hooks, sources.cache.repository_path(str(repo.path)) / "hooks")
+    sources.get(repo.path, "main")
     assert files(sources.out)["a.txt"] == "one\n"
     assert not mark.exists()
 
@@ -474,15 +479,15 @@ def test_names_that_lead_outside_are_refused(sources: Sources, make_repo: MakeRe
     assert not sources.out.exists()
 
 
-@pytest.mark.parametrize("link", ["folder", "FOLDER", "Folder"])
+@pytest.mark.parametrize(("link", "folder"), [("folder", "folder"), ("FOLDER", "folder"), ("folder", "Folder")])
 def test_nothing_is_written_through_a_link_in_the_tree(
-    sources: Sources, make_repo: MakeRepo, tmp_path: Path, link: str
+    sources: Sources, make_repo: MakeRepo, tmp_path: Path, link: str, folder: str
 ) -> None:
     """A link out of the tree and a file below the same name, also where only the case differs."""
     (tmp_path / "victim").mkdir()
     repo = make_repo("r")
     inner = hostile_tree(repo, ("100644", "bad", "pwned"))
-    hostile_commit(repo, ("120000", str(tmp_path / "victim"), link), ("40000", inner, "folder"))
+    hostile_commit(repo, ("120000", str(tmp_path / "victim"), link), ("40000", inner, folder))
     with pytest.raises(InputError, match="below a symbolic link"):
         sources.get(repo.path, "hostile")
     assert not any((tmp_path / "victim").iterdir())
@@ -635,6 +640,7 @@ def test_a_work_tree_gives_its_commit_a_bare_repository_too(
     repo.git("worktree", "add", "--quiet", str(tmp_path / "linked"))
     repo.write("a.txt", "not committed\n")
     for place_ in (repo.path, tmp_path / "bare.git", tmp_path / "bare", tmp_path / "shallow", tmp_path / "linked"):
+        assert sources.pin(place_, repo.head[:9]).commit == repo.head, place_
         assert sources.pin(place_).commit == repo.head, place_
     sources.get(repo.path)
     assert files(sources.out) == {"a.txt": "one\n"}
@@ -703,16 +709,24 @@ def test_a_damaged_cache_is_made_anew(sources: Sources, make_repo: MakeRepo) -> 
             pack.chmod(0o644)
             pack.write_bytes(pack.read_bytes()[:40])
 
+    mark = bare / "mark"
+
     def leave_locks() -> None:
+        mark.touch()
         (bare / "shallow.lock").touch()
         (bare / "packed-refs.lock").touch()
         (bare / "export.index.lock").touch()
         (bare / "objects/pack/tmp_pack_x").touch()
         (bare / "refs/one/x.lock").touch()
 
+    leave_locks()
+    repo.write("b.txt", "x")
+    repo.commit()
+    assert sources.pin(repo.path).commit == repo.head
+    assert mark.exists(), "locks that a dead process left are no reason to fetch all anew"
+    repo.git("reset", "--quiet", "--hard", pinned.commit)
     for damage in (
         cut_packs,
-        leave_locks,
         (bare / "HEAD").unlink,
         lambda: (bare / "config").write_text("rubbish ["),
         lambda: shutil.rmtree(bare / "objects"),

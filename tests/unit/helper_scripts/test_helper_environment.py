@@ -41,6 +41,18 @@ def test_rules_keep_their_schema() -> None:
     jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker()).validate(RULES)
 
 
+def test_each_variable_that_lets_the_users_machine_in_goes() -> None:
+    harmful = (
+        "PYTHONHOME PYTHONPATH PYTHONSTARTUP PYTHONUSERBASE PYTHONSAFEPATH PYTHONINSPECT PYTHONOPTIMIZE PYTHONWARNINGS "
+        "PYTHONIOENCODING PYTHONDONTWRITEBYTECODE PYTHONPYCACHEPREFIX PYTHONEXECUTABLE PYTHONPLATLIBDIR "
+        "__PYVENV_LAUNCHER__ VIRTUAL_ENV CONDA_PREFIX CONDA_DEFAULT_ENV PIP_FIND_LINKS PIP_NO_INDEX PIP_TARGET PIP_USER "
+        "PIP_REQUIRE_VIRTUALENV PIP_PREFIX PIP_ROOT PIP_CONSTRAINT PIP_NO_DEPS PIP_PRE PIP_LOG PIP_PYTHON"
+    ).split()
+    base = dict.fromkeys(harmful, "1")
+    assert not set(harmful) & set(environment(ROOT, base, windows=False))
+    assert not set(harmful) & set(environment(ROOT, base, windows=True))
+
+
 @given(base=VARIABLES, recipe=VARIABLES, windows=st.booleans())
 def test_nothing_removed_comes_back_and_everything_set_is_set(
     base: dict[str, str], recipe: dict[str, str], windows: bool

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -9,7 +10,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -103,6 +103,7 @@ def test_works_through_chains_of_links_and_ignores_cdpath(
 ) -> None:
     tree = make_bundle("the bundle\n")
     other = tmp_path / "else where"
+    (tmp_path / "bundle").mkdir()  # what `cd bundle` would find through CDPATH
     (other / "sub").mkdir(parents=True)
     (other / "sub" / "first link\n").symlink_to("../../the bundle\n/run_comfyui.sh")
     (other / "-second").symlink_to("sub/first link\n")
@@ -161,13 +162,17 @@ def test_signals_reach_the_app_which_is_the_same_process(
 ) -> None:
     tree = make_bundle()
     command = [*shell, str(tree.root / "run_comfyui.sh"), "--wait"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
+    try:
         assert process.stdout is not None
         said = json.loads(process.stdout.readline())
         assert said["pid"] == process.pid
-        time.sleep(0.05)
         process.send_signal(sent)
         assert process.wait(30) == code
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
 
 
 @pytest.mark.parametrize("front", FRONTS)

@@ -154,19 +154,16 @@ def test_a_script_that_hangs_is_named(tree: BundleTree, open_site: OpenSite) -> 
 # -- installing --------------------------------------------------------------------------------------------------------
 
 
+SAMPLE = '"${0%/*}/python/bin/portable-proof-sample"'
+
+
 @pytest.mark.parametrize(
     ("body", "said"),
     [
         ("echo 'no network' >&2; exit 1", "exit code 1: no network"),
         ("exit 0", "ended with 0, but .*portable-proof-sample is not there"),
-        (
-            "printf '#!/build/bin/python3\\n' > \"${0%/*}/python/bin/portable-proof-sample\"",
-            "asks for '/build/bin/python3'",
-        ),
-        (
-            'printf \'#!/bin/sh\\necho /usr\\n\' > "${0%/*}/python/bin/portable-proof-sample"; chmod +x "${0%/*}/python/bin/portable-proof-sample"',
-            "ended with exit code 0",
-        ),
+        (f"printf '#!/build/bin/python3\n' > {SAMPLE}", "asks for '/build/bin/python3'"),
+        (f"printf '#!/bin/sh\necho /usr\n' > {SAMPLE}; chmod +x {SAMPLE}", "ended with exit code 0: /usr"),
     ],
 )
 def test_a_broken_install_package_fails(tree: BundleTree, open_site: OpenSite, body: str, said: str) -> None:

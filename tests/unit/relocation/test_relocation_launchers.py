@@ -5,9 +5,12 @@ from __future__ import annotations
 import importlib.resources
 import io
 import struct
+import sys
 import zipfile
+from pathlib import Path
 
 import pytest
+from relocation_trees import STUB, build_pe, run, zipped
 
 from packager.errors import InputError
 from packager.relocation.entry_points import ScriptEntryPoint, read_entry_points
@@ -20,40 +23,9 @@ from packager.relocation.launchers import (
 )
 from packager.relocation.pe import read_pe
 
-STUB = importlib.resources.files("distlib").joinpath("t64.exe").read_bytes()
 GUI_STUB = importlib.resources.files("distlib").joinpath("w64.exe").read_bytes()
 WANTED = b"#!<launcher_dir>\\..\\python.exe"
 ENTRY = ScriptEntryPoint(name="demo", module="demo_pkg.cli", attribute="App.main")
-
-
-def zipped(comment: bytes = b"", body: str = "print(1)") -> bytes:
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("__main__.py", body)
-        archive.comment = comment
-    return stream.getvalue()
-
-
-def build_pe(resources: tuple[str, ...], tail: bytes = b"") -> bytes:
-    """A minimal 64-bit program with named resources of type RCDATA: the shape of uv's trampolines since 0.8."""
-    names = b"".join(struct.pack("<H", len(name)) + name.encode("utf-16-le") for name in resources)
-    level_two = 16 + 8
-    strings = level_two + 16 + 8 * len(resources)
-    root = struct.pack("<IIHHHH", 0, 0, 0, 0, 0, 1) + struct.pack("<II", 10, 0x80000000 | level_two)
-    entries, position = b"", strings
-    for name in resources:
-        entries += struct.pack("<II", 0x80000000 | position, 0)
-        position += 2 + 2 * len(name)
-    section = root + struct.pack("<IIHHHH", 0, 0, 0, 0, len(resources), 0) + entries + names
-    section = section.ljust(0x400, b"\0")
-    header = b"MZ".ljust(0x3C, b"\0") + struct.pack("<I", 0x40) + b"PE\0\0"
-    header += struct.pack("<HHIIIHH", 0x8664, 1, 0, 0, 0, 240, 0x22)
-    optional = bytearray(240)
-    struct.pack_into("<H", optional, 0, 0x20B)
-    struct.pack_into("<H", optional, 68, 3)
-    struct.pack_into("<I", optional, 112 + 16, 0x1000)
-    table = struct.pack("<8sIIII16x", b".rsrc", 0x400, 0x1000, 0x400, 0x400)
-    return (header + bytes(optional) + table).ljust(0x400, b"\0") + section + tail
 
 
 @pytest.mark.parametrize(
@@ -92,7 +64,7 @@ def test_signatures_of_a_zip_inside_the_stub_do_not_mislead() -> None:
     assert relocatable_launcher(stub + b"#!C:\\b\\python.exe\r\n" + zipped()) == stub + WANTED + b"\r\n" + zipped()
 
 
-def test_archive_with_offsets_from_the_start_of_the_file_still_opens_after_the_change() -> None:
+def test_archive_with_offsets_from_the_start_of_the_file_still_opens_after_the_change(tmp_path: Path) -> None:
     stream = io.BytesIO(STUB + b"#!C:\\a rather long build folder\\python.exe\r\n")
     stream.seek(0, io.SEEK_END)
     with zipfile.ZipFile(stream, "a") as archive:
@@ -104,6 +76,9 @@ def test_archive_with_offsets_from_the_start_of_the_file_still_opens_after_the_c
     assert zipfile.ZipFile(io.BytesIO(found)).read("__main__.py") == b"print(2)"
     assert zipfile.ZipFile(io.BytesIO(made)).read("other.py") == b"x = 1"
     assert relocatable_launcher(made) is None
+    launcher = tmp_path / "x.exe"
+    launcher.write_bytes(made)
+    assert run([sys.executable, launcher]).stdout == "2\n", "zipimport is stricter than zipfile"
 
 
 def test_stub_older_than_launcher_dir_is_replaced_by_one_of_its_kind() -> None:
@@ -163,7 +138,8 @@ def test_launchers_are_told_from_other_programs() -> None:
     assert launcher_kind(b"MZ" + b"\0" * 100) is None
     assert launcher_kind(native) is None
     assert launcher_kind(native + b"an installer's data") is None
-    assert launcher_kind(native + STUB * 12) is None  # a program that carries stubs, as uv.exe does
+    assert launcher_kind(build_pe((), STUB * 12)) is None, "it carries stubs as data, as uv.exe does"
+    assert launcher_kind(build_pe((), STUB)) is LauncherKind.DISTLIB
     assert launcher_kind(STUB + b"#!python\r\n" + zipped()) is LauncherKind.DISTLIB
     assert launcher_kind(build_pe(("UV_PYTHON_PATH", "UV_TRAMPOLINE_KIND"))) is LauncherKind.UV
     assert launcher_kind(native + zipped() + b"C:\\b\\python.exe" + struct.pack("<I", 15) + b"UVSC") is LauncherKind.UV

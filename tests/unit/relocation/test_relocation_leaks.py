@@ -12,7 +12,7 @@ from urllib.parse import quote
 import jsonschema
 import pytest
 import yaml
-from test_relocation_launchers import STUB
+from relocation_trees import STUB
 
 from packager.errors import InputError
 from packager.relocation import leaks as leaks_module

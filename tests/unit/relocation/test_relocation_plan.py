@@ -14,8 +14,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from relocation_trees import VERSION, add_distribution, make_tree, run
-from test_relocation_launchers import STUB, build_pe, zipped
+from relocation_trees import STUB, VERSION, add_distribution, build_pe, make_tree, run, zipped
 
 from packager.bundle import BundleTree
 from packager.errors import DocumentError, InputError
@@ -157,16 +156,17 @@ def test_record_that_leads_out_of_the_tree_touches_nothing_there(tmp_path: Path)
     tree = make_tree(tmp_path / "root")
     outside = tmp_path / "outside"
     outside.write_bytes(SCRIPT)
+    (tmp_path / "other").write_bytes(SCRIPT)
     rows = [
         f"{outside},sha256=AAA,1",
-        "../../../../../outside,sha256=AAA,1",
+        "../../../../../other,sha256=AAA,1",
         "C:/x/y.py,sha256=AAA,1",
         '"a,""b.py",,',
         "short",
     ]
     info = add_distribution(tree, "demo", {"../../../bin/demo": SCRIPT}, *rows)
     apply_relocation(plan_relocation(tree, build_paths=[]))
-    assert outside.read_bytes() == SCRIPT
+    assert outside.read_bytes() == (tmp_path / "other").read_bytes() == SCRIPT
     kept = (info / "RECORD").read_text().splitlines()
     assert kept[1:-2] == rows[:-1]
     assert kept[0].endswith(f",{(tree.scripts / 'demo').stat().st_size}")
@@ -178,6 +178,18 @@ def test_unreadable_record_is_bad_input(tmp_path: Path, content: bytes) -> None:
     (add_distribution(tree, "demo", {"../../../bin/demo": SCRIPT}) / "RECORD").write_bytes(content)
     with pytest.raises(InputError, match="RECORD"):
         plan_relocation(tree, build_paths=[])
+
+
+def test_record_keeps_its_line_ends_and_rows_without_a_hash(tmp_path: Path) -> None:
+    """pip ends the lines by CRLF, uv by LF."""
+    tree = make_tree(tmp_path / "root")
+    record = add_distribution(tree, "demo", {"../../../bin/a": SCRIPT, "../../../bin/b": SCRIPT}) / "RECORD"
+    record.write_bytes(b"../../../bin/a,,\r\n../../../bin/b,sha256=x,1\r\n")
+    apply_relocation(plan_relocation(tree, build_paths=[]))
+    first, second, rest = record.read_bytes().split(b"\r\n")
+    assert (first, rest) == (b"../../../bin/a,,", b"")
+    assert second.startswith(b"../../../bin/b,sha256=")
+    assert_records_agree(tree)
 
 
 def test_absolute_record_row_into_the_tree_becomes_relative(tmp_path: Path) -> None:
@@ -198,6 +210,13 @@ def test_editable_install_is_refused_once_with_the_distribution_and_a_remedy(tmp
     (tree.site_packages / "old.egg-link").write_text("/home/author/old\n.\n")
     found = faults(tree)
     assert [text.partition(": ")[2].partition(" is")[0] for text in found] == ["demo-1.0", "old"]
+
+
+def test_direct_url_alone_tells_an_editable_install(tmp_path: Path) -> None:
+    tree = make_tree(tmp_path / "root")
+    url = {"url": "https://example.org/demo", "dir_info": {"editable": True}}
+    (add_distribution(tree, "demo", {}) / "direct_url.json").write_text(json.dumps(url))
+    assert "demo-1.0 is an editable install" in faults(tree)[0]
 
 
 def test_real_editable_install_is_refused(built: BundleTree, tmp_path: Path) -> None:
@@ -276,17 +295,20 @@ def test_links_are_made_relative_copied_or_refused(tmp_path: Path) -> None:
     (tree.scripts / "python").symlink_to(original / "bin" / "python")
     (tree.scripts / "python3").symlink_to("python3.11")
     (tree.prefix / "lib" / "dangling").symlink_to("nowhere")
+    (tree.prefix / "climbing").symlink_to("../../original python/bin/python")
     (original / "bin" / "python").write_bytes(b"")
     found = edits(tree, str(original))
     assert [(str(edit.path), type(edit).__name__) for edit in found] == [
         ("python/bin/python", "Materialise"),
         ("python/bin/python3.11", "Materialise"),
+        ("python/climbing", "Relink"),
         ("python/lib/libx.so", "Relink"),
     ]
     apply_relocation(plan_relocation(tree, build_paths=[str(original)]))
     assert (tree.scripts / "python3.11").read_bytes() == b"program"
     assert not (tree.scripts / "python3.11").is_symlink()
     assert (tree.prefix / "lib" / "libx.so").readlink() == Path("libx.so.1")
+    assert (tree.prefix / "climbing").readlink() == Path("bin/python")
     assert edits(tree, str(original)) == []
 
     node = tree.nodes / "evil"

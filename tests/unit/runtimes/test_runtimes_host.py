@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import Provisioned, other_interpreters, provision  # type: ignore[import-not-found]
+from runtimes_provisioned import Provisioned, other_interpreters, provision
 
 from packager import targets
 from packager.bundle import BundleTree
@@ -208,7 +208,8 @@ def test_a_killed_run_leaves_no_prefix_and_the_next_gives_an_equal_tree(
 ) -> None:
     root = tmp_path / "bundle"
     code = (
-        "import os, sys\nfrom pathlib import Path\nfrom conftest import provision\nfrom packager.runtimes import host\n"
+        "import os, sys\nfrom pathlib import Path\n"
+        "from packager.runtimes import host\nfrom runtimes_provisioned import provision\n"
         "host.verify_copy = lambda *_: os.kill(os.getpid(), 9)\nprovision(Path(sys.executable), Path(sys.argv[1]))\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}

