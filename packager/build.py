@@ -27,6 +27,16 @@ from packager.targets import Target
 
 STAGES = ("provision", "install", "baseline", "clean", "relocate", "assemble", "archive", "prove", "publish")
 
+# Rooms that one stage alone works with: a change there leaves what the stages before have made as it is.
+_ROOMS = {
+    "clean": ("cleanup",),
+    "relocate": ("relocation",),
+    "assemble": ("helpers.py", "helper_scripts"),
+    "archive": ("archive",),
+    "prove": ("proof",),
+    "publish": ("report.py", "report.html", "cli.py", "commands.py"),
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class BuildOptions:
@@ -84,7 +94,7 @@ def stage_inputs(stages: Stages) -> dict[str, str]:
     """What each stage depends on, as a digest; each includes the one before."""
     recipe = stages.recipe
     own: dict[str, list[Any]] = {
-        "provision": [release.program_digest(), stages.lock.digest, recipe.models],
+        "provision": [stages.facts.identity, stages.lock.digest, recipe.models],
         "clean": [cleanup.rules_json(stages.rules), recipe.cleanup.tier, recipe.cleanup.opt_in],
         "relocate": [stages.build_paths],
         "assemble": [recipe.name, recipe.root, recipe.version, recipe.description, recipe.env, recipe.launch_args],
@@ -92,9 +102,12 @@ def stage_inputs(stages: Stages) -> dict[str, str]:
         "prove": [stages.wants_proof, recipe.system_libraries],
         "publish": [str(stages.output.resolve())],
     }
-    chain, inputs = "", {}
+    program = release.program_digests()
+    elsewhere = {room for rooms in _ROOMS.values() for room in rooms}
+    chain = digest({room: value for room, value in program.items() if room not in elsewhere})
+    inputs = {}
     for name in STAGES:
-        chain = digest(chain, *own.get(name, []))
+        chain = digest(chain, *own.get(name, []), *(program[room] for room in _ROOMS.get(name, ())))
         inputs[name] = chain
     return inputs
 
@@ -161,7 +174,7 @@ def _locking(recipe: Recipe, options: BuildOptions, facts: runtimes.RuntimeFacts
     return Locking(
         recipe=recipe,
         target=options.target,
-        runtime=facts.identity,
+        runtime={name: facts.identity[name] for name in ("name", "python")},
         origins=options.origins,
         work=options.work.resolve(),
         console=console,

@@ -33,14 +33,17 @@ def measure(root: Path) -> dict[str, int]:
 
 
 @functools.cache
-def program_digest() -> str:
-    """Hex sha256 over the program and its data: a changed program builds anew."""
-    digest = hashlib.sha256(resources.version().encode())
-    for folder in (Path(__file__).parent, resources.helper_scripts(), resources.cleanup_rules()):
+def program_digests() -> dict[str, str]:
+    """Hex sha256 of each module and room of the program, by file name (`proof`, `install.py`, `helper_scripts`)."""
+    digests: dict[str, str] = {}
+    for folder in (Path(__file__).parent, resources.helper_scripts()):
         for path in walk_files(folder):
-            if "__pycache__" not in path.parts and "_data" not in path.relative_to(folder).parts:
-                digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()
+            name = path.relative_to(folder).as_posix()
+            room = "helper_scripts" if folder.name == "helper_scripts" else name.split("/")[0]
+            if "__pycache__" not in path.parts and room != "_data":
+                seen = f"{digests.get(room, '')} {name} ".encode() + path.read_bytes()
+                digests[room] = hashlib.sha256(seen).hexdigest()
+    return digests
 
 
 def publish(archives: Path, output: Path) -> list[str]:

@@ -19,6 +19,6 @@ else:
 nodes = json.load(urllib.request.urlopen("http://127.0.0.1:8188/object_info", timeout=60))
 print(f"/ answered {page.status}, {len(page.read())} bytes; /object_info lists {len(nodes)} node classes")
 PY
-kill -INT "$server" || code=1
+kill -TERM "$server" || code=1 # a shell starts what runs in the background deaf to SIGINT
 wait "$server" || true
 if [ "$code" != 0 ] || grep -q 'IMPORT FAILED' /tmp/log; then cat /tmp/log >&2; exit 1; fi

@@ -635,6 +635,7 @@ def test_a_work_tree_gives_its_commit_a_bare_repository_too(
     sources: Sources, make_repo: MakeRepo, tmp_path: Path, said: io.StringIO
 ) -> None:
     repo = make_repo("r")
+    repo.commit()
     repo.git("clone", "--quiet", "--bare", ".", str(tmp_path / "bare.git"))
     repo.git("clone", "--quiet", "--depth=1", f"file://{repo.path}", str(tmp_path / "shallow"))
     repo.git("worktree", "add", "--quiet", str(tmp_path / "linked"))

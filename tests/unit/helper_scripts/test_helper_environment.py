@@ -31,6 +31,15 @@ NAMES = [
     "PATH",
     "SSL_CERT_FILE",
 ]
+# fmt: off
+HARMFUL = [
+    "PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "PYTHONUSERBASE", "PYTHONSAFEPATH", "PYTHONINSPECT",
+    "PYTHONOPTIMIZE", "PYTHONWARNINGS", "PYTHONIOENCODING", "PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX",
+    "PYTHONEXECUTABLE", "PYTHONPLATLIBDIR", "__PYVENV_LAUNCHER__", "VIRTUAL_ENV", "CONDA_PREFIX", "CONDA_DEFAULT_ENV",
+    "PIP_FIND_LINKS", "PIP_NO_INDEX", "PIP_TARGET", "PIP_USER", "PIP_REQUIRE_VIRTUALENV", "PIP_PREFIX", "PIP_ROOT",
+    "PIP_CONSTRAINT", "PIP_NO_DEPS", "PIP_PRE", "PIP_LOG", "PIP_PYTHON",
+]
+# fmt: on
 VARIABLES = st.dictionaries(
     st.sampled_from(NAMES) | st.text("ABCZ_", min_size=1), st.text(st.characters(codec="utf-8"))
 )
@@ -42,15 +51,9 @@ def test_rules_keep_their_schema() -> None:
 
 
 def test_each_variable_that_lets_the_users_machine_in_goes() -> None:
-    harmful = (
-        "PYTHONHOME PYTHONPATH PYTHONSTARTUP PYTHONUSERBASE PYTHONSAFEPATH PYTHONINSPECT PYTHONOPTIMIZE PYTHONWARNINGS "
-        "PYTHONIOENCODING PYTHONDONTWRITEBYTECODE PYTHONPYCACHEPREFIX PYTHONEXECUTABLE PYTHONPLATLIBDIR "
-        "__PYVENV_LAUNCHER__ VIRTUAL_ENV CONDA_PREFIX CONDA_DEFAULT_ENV PIP_FIND_LINKS PIP_NO_INDEX PIP_TARGET PIP_USER "
-        "PIP_REQUIRE_VIRTUALENV PIP_PREFIX PIP_ROOT PIP_CONSTRAINT PIP_NO_DEPS PIP_PRE PIP_LOG PIP_PYTHON"
-    ).split()
-    base = dict.fromkeys(harmful, "1")
-    assert not set(harmful) & set(environment(ROOT, base, windows=False))
-    assert not set(harmful) & set(environment(ROOT, base, windows=True))
+    base = dict.fromkeys(HARMFUL, "1")
+    assert not set(HARMFUL) & set(environment(ROOT, base, windows=False))
+    assert not set(HARMFUL) & set(environment(ROOT, base, windows=True))
 
 
 @given(base=VARIABLES, recipe=VARIABLES, windows=st.booleans())
