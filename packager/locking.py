@@ -35,8 +35,8 @@ class Locking:
     def obtain(self, journal: Journal, given: Path | None) -> Lock:
         """The lock to build from; a copy lies in the work folder as lock.json, so that a build can be repeated.
 
-        A new resolution is reused while recipe, Python, local repositories and wheels are the same; a branch of a remote
-        repository is not asked again where it stands. Raises InputError for a lock that does not fit.
+        A new resolution is reused while recipe, Python, local repositories and wheels are the same; a remote branch is
+        not asked again where it stands. Raises InputError for a lock that does not fit.
         """
         check_source_names(self.recipe, self.origins.settings)
         path = self.work / "lock.json"

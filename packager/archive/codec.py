@@ -1,7 +1,6 @@
 """Which compressor makes a zip member, at which level, and which members are stored instead.
 
-libdeflate makes everything: it is several times as fast as zlib and packs at least as well at each level, and its
-binding releases the GIL. It takes whole buffers only, so a member longer than BLOCK is cut, each block is compressed by
+libdeflate makes everything: it is several times as fast as zlib for the same size, and its binding releases the GIL. It
 itself, and `deflate_join` turns all but the last into pieces of one stream. The bytes depend on the content and the
 level, never on threads or memory.
 """

@@ -5,15 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 from packager.archive.manifest import Manifest
-from packager.archive.publish import ArchiveInfo, no_space_explained
+from packager.archive.publish import ArchiveInfo, no_space_explained, published_folder
 from packager.console import Console
-from packager.errors import InputError
-from packager.filesystem import remove_tree
 
 
 def write_directory(
@@ -30,20 +27,8 @@ def write_directory(
 
     The result's `sha256` is that of the manifest's text. Errors as write_zip; nothing is left behind by a failed run.
     """
-    if destination.is_symlink() or (destination.exists() and (not destination.is_dir() or any(destination.iterdir()))):
-        raise InputError("it exists and is not an empty folder", where=str(destination), remedy="choose another name")
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=destination.parent, prefix=f".{destination.name[:40]}.", suffix=".tmp"))
-    try:
-        with no_space_explained(destination.parent, manifest.total_size):
-            _copy(root, temporary / root_name, manifest, extra or {}, epoch=epoch, console=console)
-        temporary.chmod(0o755)
-        if destination.exists():
-            destination.rmdir()
-        temporary.rename(destination)
-    except BaseException:
-        remove_tree(temporary)
-        raise
+    with published_folder(destination) as folder, no_space_explained(destination.parent, manifest.total_size):
+        _copy(root, folder / root_name, manifest, extra or {}, epoch=epoch, console=console)
     return ArchiveInfo(
         path=destination,
         size=manifest.total_size + sum(map(len, (extra or {}).values())),

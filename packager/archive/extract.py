@@ -7,19 +7,17 @@ from __future__ import annotations
 
 import errno
 import os
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from packager.archive.admission import Admission, Item, Limits
-from packager.archive.publish import no_space_explained
+from packager.archive.publish import no_space_explained, published_folder
 from packager.archive.tar_reader import read_tar_zst
 from packager.archive.zip_reader import read_zip
 from packager.console import Console
 from packager.errors import InputError
-from packager.filesystem import remove_tree
 
 _COPY = 1024 * 1024
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"  # RFC 8878, 3.1.1
@@ -44,27 +42,14 @@ def extract(archive: Path, destination: Path, *, console: Console, limits: Limit
     twice or one name where case does not count, that holds anything but files, folders and links, or that goes over
     `limits`; NoSpaceError. Nothing is left of a failed run.
     """
-    if destination.is_symlink() or (destination.exists() and (not destination.is_dir() or any(destination.iterdir()))):
-        raise InputError("it exists and is not an empty folder", where=str(destination), remedy="choose another name")
     if not archive.is_file():
         raise InputError("there is no such file", where=str(archive), remedy="give the archive to unpack")
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=destination.parent, prefix=f".{destination.name[:40]}.", suffix=".tmp"))
-    try:
-        admission = Admission(
-            archive, limits or Limits(), case_insensitive_folder=_ignores_case(temporary), size=archive.stat().st_size
-        )
-        with archive.open("rb") as stream:
-            items = _reader(stream, admission)
-            with no_space_explained(destination.parent, admission.expected_size or archive.stat().st_size):
-                _unpack(items, temporary, admission, console)
-        temporary.chmod(0o755)
-        if destination.exists():
-            destination.rmdir()
-        temporary.rename(destination)
-    except BaseException:
-        remove_tree(temporary)
-        raise
+    size = archive.stat().st_size
+    with published_folder(destination) as folder, archive.open("rb") as stream:
+        admission = Admission(archive, limits or Limits(), case_insensitive_folder=_ignores_case(folder), size=size)
+        items = _reader(stream, admission)
+        with no_space_explained(destination.parent, admission.expected_size or size):
+            _unpack(items, folder, admission, console)
     return Extracted(root=destination, members=admission.members, size=admission.total_size)
 
 

@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 from packager.console import format_bytes
 from packager.errors import InputError, PackagerError
+from packager.filesystem import remove_tree
 
 
 class NoSpaceError(PackagerError):
@@ -52,6 +53,27 @@ def published(destination: Path, *, needed: int) -> Iterator[BinaryIO]:
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
+
+
+@contextmanager
+def published_folder(destination: Path) -> Iterator[Path]:
+    """An empty folder to fill, which becomes `destination` when the block ends without an exception.
+
+    Raises InputError unless `destination` is absent or an empty folder. Nothing is left of a failed block.
+    """
+    if destination.is_symlink() or (destination.exists() and (not destination.is_dir() or any(destination.iterdir()))):
+        raise InputError("it exists and is not an empty folder", where=str(destination), remedy="choose another name")
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=destination.parent, prefix=f".{destination.name[:40]}.", suffix=".tmp"))
+    try:
+        yield temporary
+        temporary.chmod(0o755)
+        if destination.exists():
+            destination.rmdir()
+        temporary.rename(destination)
+    except BaseException:
+        remove_tree(temporary)
+        raise
 
 
 @contextmanager

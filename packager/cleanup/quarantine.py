@@ -21,6 +21,7 @@ from packager.filesystem import remove_tree, write_atomic
 
 _MANIFEST = "manifest.json"
 _FILES = "files"
+_BYTECODE = "/__pycache__"  # PEP 3147
 _PURGING = "purging"  # deletion has begun; nothing can be taken back any more
 
 
@@ -92,7 +93,7 @@ def restore(root: Path, quarantine: Path) -> Restored:
         for path, item in removals.items()
         if not item["emptied"] and _is_real(quarantine, f"{_FILES}/{path}") and os.path.lexists(files / path)
     }
-    taken = [path for path in sorted(waiting) if not removals[path]["rebuilt"] and os.path.lexists(root / path)]
+    taken = [path for path in sorted(waiting) if not path.endswith(_BYTECODE) and os.path.lexists(root / path)]
     if taken:
         raise InputError(
             f"is there again ({len(taken)} such paths)" if len(taken) > 1 else "is there again",
@@ -160,7 +161,6 @@ def _describe(plan: CleanupPlan) -> tuple[dict[str, Any], dict[str, int]]:
 
     Raises PackagerError if one is gone, has become something else, or is now reached through a link.
     """
-    rebuilt = {rule.id for rule in plan.rules if rule.rebuilt}
     removals: dict[str, Any] = {}
     folders = {"": plan.root.stat().st_mtime_ns}
     for removal in plan.removals:
@@ -180,7 +180,6 @@ def _describe(plan: CleanupPlan) -> tuple[dict[str, Any], dict[str, int]]:
             "bytes": removal.bytes,
             "mode": stat.S_IMODE(status.st_mode),
             "emptied": removal.emptied,
-            "rebuilt": removal.rule in rebuilt,
         }
     return removals, folders
 
@@ -214,7 +213,7 @@ def _read(quarantine: Path) -> tuple[dict[str, Any], dict[str, int]]:
         manifest = json.loads((quarantine / _MANIFEST).read_bytes())
         removals, folders = dict(manifest["removals"]), dict(manifest["folders"])
         sound = manifest["format"] == 1 and all(
-            _stays_inside(path) and 0 <= item["mode"] <= 0o7777 and {item["emptied"], item["rebuilt"]} <= {True, False}
+            _stays_inside(path) and 0 <= item["mode"] <= 0o7777 and item["emptied"] in (True, False)
             for path, item in removals.items()
         )
         sound = sound and all(type(modified) is int for modified in folders.values())

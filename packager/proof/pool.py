@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -50,6 +51,7 @@ class Running:
                 stderr=self._stderr,
                 text=True,
                 start_new_session=sys.platform != "win32",
+                preexec_fn=None if sys.platform == "win32" else _heed_ctrl_c,  # noqa: PLW1509 - starts no thread
             )
         except BaseException:
             self._close()
@@ -120,6 +122,11 @@ def run_one(job: Job) -> Finished:
 def _not_started(job: Job, error: OSError) -> Finished:
     code = _NOT_FOUND if isinstance(error, FileNotFoundError) else _NOT_EXECUTABLE
     return Finished(command=job.command, returncode=code, stdout="", stderr=f"{job.command[0]}: {error.strerror}")
+
+
+def _heed_ctrl_c() -> None:
+    """What a shell starts in the background is deaf to SIGINT, and so would be all that it starts in turn."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _content(stream: IO[bytes]) -> str:

@@ -39,7 +39,7 @@ def test_our_own_zip_comes_back_file_by_file(tree: Path, archived: Archived, tmp
 def test_zips_of_other_programs_come_back(tree: Path, tmp_path: Path, console: Console) -> None:
     with zipfile.ZipFile(tmp_path / "plain.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a/b.txt", b"x" * 1000)
-        archive.mkdir("a/c")
+        archive.writestr("a/c/", b"")
         archive.writestr("a/", b"")
     extract(tmp_path / "plain.zip", tmp_path / "plain", console=console)
     assert (tmp_path / "plain/a/b.txt").read_bytes() == b"x" * 1000

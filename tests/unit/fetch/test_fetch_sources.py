@@ -643,6 +643,8 @@ def test_a_work_tree_gives_its_commit_a_bare_repository_too(
     for place_ in (repo.path, tmp_path / "bare.git", tmp_path / "bare", tmp_path / "shallow", tmp_path / "linked"):
         assert sources.pin(place_, repo.head[:9]).commit == repo.head, place_
         assert sources.pin(place_).commit == repo.head, place_
+    kept = sources.cache.repository_path(str(tmp_path / "shallow")) / "refs/all/heads/main"
+    assert kept.read_text().strip() == repo.head, "a shallow repository's refs are taken as well"
     sources.get(repo.path)
     assert files(sources.out) == {"a.txt": "one\n"}
     assert "without what is not committed there" in said.getvalue()

@@ -19,16 +19,15 @@ REPOSITORY = Path(__file__).parents[3]
 # Tells how it was started: arguments as the hex of their bytes, so that nothing is lost on the way.
 TELLING_APP = """\
 import json, os, sys
-print(json.dumps({
-    "arguments": [word.encode("utf-8", "surrogateescape").hex() for word in sys.argv[1:]],
-    "cwd": os.getcwd(), "pid": os.getpid(), "executable": sys.executable, "environment": dict(os.environ),
-}), flush=True)
-if "--wait" in sys.argv:
-    try:
-        while True:
-            sys.stdin.read(1)
-    except KeyboardInterrupt:
-        sys.exit(42)
+try:
+    print(json.dumps({
+        "arguments": [word.encode("utf-8", "surrogateescape").hex() for word in sys.argv[1:]],
+        "cwd": os.getcwd(), "pid": os.getpid(), "executable": sys.executable, "environment": dict(os.environ),
+    }), flush=True)
+    if "--wait" in sys.argv:
+        sys.stdin.read()
+except KeyboardInterrupt:
+    sys.exit(42)
 sys.exit(int(os.environ.get("EXIT_CODE", "0")))
 """
 
