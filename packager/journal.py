@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from typing import Any
 
 from packager.errors import InputError
 from packager.filesystem import write_json
+from packager.locks import hold
 
 FORMAT = 1
 
@@ -98,25 +98,11 @@ def exclusive(work: Path) -> Iterator[None]:
 
     Raises InputError if another build holds it.
     """
-    work.mkdir(parents=True, exist_ok=True)
-    with (work / ".lock").open("a+b") as stream:
-        try:
-            _lock(stream.fileno())
-        except OSError as error:
-            raise InputError(
-                "another build is at work there", where=str(work), remedy="wait for it, or give another --work"
-            ) from error
+
+    def refuse() -> None:
+        raise InputError(
+            "another build is at work there", where=str(work), remedy="wait for it, or give another --work"
+        )
+
+    with hold(work / ".lock", waiting=refuse):
         yield
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _lock(descriptor: int) -> None:
-        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-
-else:
-    import fcntl
-
-    def _lock(descriptor: int) -> None:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -27,8 +27,8 @@ import platformdirs
 
 from packager.console import format_bytes
 from packager.errors import FetchError
-from packager.fetch.locks import hold
 from packager.filesystem import remove_tree, sha256_file, write_atomic
+from packager.locks import hold
 
 _BLOCK = 1024 * 1024
 _KINDS = ("blobs", "index", "parts", "git")

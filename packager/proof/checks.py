@@ -12,7 +12,7 @@ from packager.bundle import APP_DIR, PORTABLE_DIR, PYTHON_DIR, BundleTree
 from packager.errors import InputError
 from packager.filesystem import walk_files
 from packager.proof.baseline import Baseline, compare
-from packager.proof.probing import why_it_ended
+from packager.proof.probing import import_modules, why_it_ended
 from packager.proof.site import Site, Verdict, failed, passed, remedies
 from packager.targets import Target
 
@@ -137,7 +137,11 @@ def check_imports(site: Site, now: Baseline) -> Verdict:
 
 
 def check_host_libraries(site: Site, now: Baseline) -> Verdict:
-    """No import maps a library of this machine that the user's machine may not have."""
+    """No import needs a library of this machine that the user's machine may not have.
+
+    One that is used only if it is there (Pillow looks for libfribidi, say) is told from one that is needed by importing
+    once more with all of them out of sight, where that is possible.
+    """
     users: dict[str, list[str]] = {}
     for module, libraries in now.host_libraries.items():
         for library in libraries:
@@ -145,7 +149,19 @@ def check_host_libraries(site: Site, now: Baseline) -> Verdict:
                 users.setdefault(library, []).append(module)
     if not users:
         return passed("no library of the machine is used, but those every machine has")
-    faults = [f"{library} (by {', '.join(modules[:3])})" for library, modules in sorted(users.items())]
+    modules = sorted({module for asking in users.values() for module in asking})
+    sandbox = site.sandbox.without(sorted(users))
+    if sandbox is not None:
+        outcomes = import_modules(site.tree, modules, sandbox=sandbox, limits=site.limits)
+        modules = [module for module in modules if outcomes[module] != now.modules[module]]
+    faults = [
+        f"{library} (by {', '.join(module for module in asking[:3])})"
+        for library, asking in sorted(users.items())
+        if not set(asking).isdisjoint(modules)
+    ]
+    if not faults:
+        names = ", ".join(_soname_like(library) for library in sorted(users))
+        return passed(f"all imports work without what this machine has beyond others: {names}")
     remedy = "bring the library along in the wheel or the runtime, or name it in the recipe's options.system_libraries"
     return failed(_list(faults), remedy=remedies(faults) or remedy)
 

@@ -83,6 +83,13 @@ def probe_tree(
     )
 
 
+def import_modules(tree: BundleTree, names: Sequence[str], *, sandbox: Sandbox, limits: Limits) -> dict[str, str]:
+    """How importing each of `names` ends in `sandbox`: "ok" or the error, by name."""
+    probing = Probing(tree, sandbox, limits, None)
+    finished = run_all([probing.importing(name) for name in names])
+    return {name: probing.outcome(probing.answer(_module(name), finished[_module(name)])) for name in names}
+
+
 class Probing:
     """The commands that ask a tree's interpreter, and how to read what they answer."""
 

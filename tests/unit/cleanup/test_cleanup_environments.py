@@ -14,8 +14,8 @@ from uv import find_uv_bin
 
 from packager.cleanup import RuleSet, clean_tree, detect_layout, plan_cleanup, undo
 
-PACKAGES = ["pip==25.2", "numpy==2.2.6", "jinja2==3.1.6", "botocore==1.40.1", "markupsafe==3.0.2", "pyyaml==6.0.2"]
-MODULES = "numpy, numpy.testing, numpy.typing, numpy.f2py, jinja2.tests, botocore.docs, markupsafe._speedups, yaml, pip"
+PACKAGES = ["pip==25.2", "numpy==2.2.6", "jinja2==3.1.6", "markupsafe==3.0.2", "pyyaml==6.0.2"]
+MODULES = "numpy, numpy.testing, numpy.typing, numpy.f2py, jinja2.tests, markupsafe._speedups, yaml, pip"
 
 
 def install(arguments: list[str], *packages: str) -> None:
@@ -82,7 +82,7 @@ def test_a_real_environment_is_as_healthy_after_as_before(environment: Path, rul
     assert not list(site.glob("numpy*/*.py"))
     assert not (site / "markupsafe").exists()
     listed = {item["name"] for item in json.loads(ask(environment, "-m", "pip", "list", "--format", "json").stdout)}
-    assert listed == {"Jinja2", "PyYAML", "botocore", "jmespath", "pip", "python-dateutil", "six", "urllib3"}
+    assert listed == {"Jinja2", "PyYAML", "pip"}
     install(["--python", str(environment / "bin/python")], "markupsafe==3.0.2")
     assert ask(environment, "-c", "import jinja2").returncode == 0
 

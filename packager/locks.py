@@ -45,6 +45,6 @@ def hold(path: Path, *, waiting: Callable[[], None]) -> Iterator[None]:
                 raise PackagerError(
                     f"this file system has no locks: {error.strerror}",
                     where=str(path.parent),
-                    remedy="set PACKAGER_CACHE_DIR to a folder on a local disk",
+                    remedy="choose a folder on a local disk (--work, PACKAGER_CACHE_DIR)",
                 ) from error
         yield  # closing the file lets go
