@@ -94,7 +94,7 @@ class Stages:
         write_json(portable / "bundle.json", self.bundle_facts)
         (portable / "lock.txt").write_text(self.lock.constraints(), encoding="utf-8")
         write_json(portable / "removed.json", self.results["clean"]["record"])
-        write_json(portable / BASELINE_NAME, self.results["baseline"])
+        Baseline.from_json(self.results["baseline"]).without_machine().save(portable / BASELINE_NAME)
         return release.measure(self.tree.root)
 
     def archive(self) -> list[dict[str, Any]]:

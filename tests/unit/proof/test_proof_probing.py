@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.metadata
 import json
 import shutil
@@ -21,6 +22,7 @@ from packager.proof.baseline import Baseline, compare, load_baseline
 from packager.proof.limits import Limits
 from packager.proof.probing import probe_tree, take_baseline
 from packager.proof.prove import Prover
+from packager.proof.sandbox import can_mask, hidden
 from packager.proof.site import Site
 
 
@@ -46,6 +48,11 @@ def broken(original: Original, tmp_path_factory: pytest.TempPathFactory, console
 @pytest.fixture(scope="module")
 def now(broken: Site, console: Console) -> Baseline:
     return probe_tree(broken.tree, sandbox=broken.sandbox, console=console, limits=LIMITS)
+
+
+def copy_tree(tree: BundleTree, root: Path) -> BundleTree:
+    shutil.copytree(tree.root, root, symlinks=True)
+    return dataclasses.replace(tree, root=root)
 
 
 def need_library(extension: Path, soname: str) -> None:
@@ -133,6 +140,30 @@ def test_a_library_mapped_from_the_host_fails_with_its_path(broken: Site, now: B
 def test_a_library_the_author_takes_for_granted_passes(broken: Site, now: Baseline) -> None:
     patient = Site(**{**vars(broken), "system_libraries": frozenset({"libforeign.so.7"})})
     assert checks.check_host_libraries(patient, now).passed
+
+
+@pytest.mark.skipif(not can_mask(), reason="hiding a single library needs bwrap")
+@pytest.mark.parametrize(("excuse", "passes"), [("OSError", True), ("ZeroDivisionError", False)])
+def test_a_library_that_is_used_only_if_there_is_told_from_a_needed_one(
+    broken: Site, tmp_path: Path, console: Console, excuse: str, passes: bool
+) -> None:
+    foreign = tmp_path / "libforeign.so.7"
+    shutil.copy(broken.tree.prefix / "lib" / "libbz2.so.1.0", foreign)
+    text = f"import ctypes\ntry:\n    ctypes.CDLL({str(foreign)!r})\nexcept {excuse}:\n    pass\n"
+    tree = copy_tree(broken.tree, tmp_path / "bundle")
+    replace_text(tree.site_packages / "never" / "__init__.py", text)
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    with hidden([], scratch=scratch, mask=True) as starter:
+        site = Prover(console=console, limits=LIMITS).open(
+            tree.root, starter=starter, scratch=scratch, baseline=broken.baseline, system_libraries=()
+        )
+        now = probe_tree(tree, sandbox=site.sandbox, console=console, limits=LIMITS)
+        assert now.modules["never"] == "ok"
+        assert list(now.host_libraries) == ["never"]
+        verdict = checks.check_host_libraries(site, now)
+    assert verdict.passed is passes
+    assert "libforeign.so.7" in verdict.detail
 
 
 def test_a_lost_script_and_a_new_conflict_fail(broken: Site, now: Baseline) -> None:
