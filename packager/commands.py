@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from packager import cleanup, targets
+from packager.archive.admission import Limits
 from packager.archive.archive_tree import archive_tree, source_date_epoch
 from packager.archive.extract import extract as extract_archive
 from packager.build import BuildOptions, lock_recipe, plan_build
@@ -126,7 +127,9 @@ def extract(words: Namespace, console: Console) -> Result:
 
 
 def _unpack(source: Path, folder: Path, console: Console) -> None:
-    extract_archive(source, folder, console=console)
+    # Names that only Windows has no use for are fine elsewhere.
+    limits = Limits(windows_names=targets.current().is_windows)
+    extract_archive(source, folder, console=console, limits=limits)
 
 
 def cache(words: Namespace, _: Console) -> Result:
