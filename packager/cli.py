@@ -44,6 +44,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(arguments, INTERRUPTED, "interrupted")
     except BrokenPipeError:
         return 1
+    except OSError as error:  # a full disk, a folder that may not be written
+        message = f"{error.filename or 'the file system'}: {error.strerror}"
+        console.error(f"{message}\n  remedy: make room or give another folder (-o, --work); the same command goes on")
+        return _fail(arguments, 1, message)
     if arguments.json:
         print(json.dumps(result.value, ensure_ascii=False))
     elif result.text:
