@@ -11,7 +11,7 @@ from packager.filesystem import write_json
 
 
 def removed_record(plan: CleanupPlan) -> dict[str, Any]:
-    """`format` 1, `tier`, `opt_in` and `rules`, by id: id, why, rebuilt, and either removed, files and bytes or nothing.
+    """`format` 1, `tier`, `opt_in` and `rules`, sorted by id: id, why, rebuilt, removed, files, bytes.
 
     `removed` maps a folder, from the bundle's root ("" for the root itself), to names in it; a name that ends with / is
     a folder that went whole. Of a rule whose files come back by themselves (`rebuilt`) nothing more is told: bytecode
@@ -20,10 +20,9 @@ def removed_record(plan: CleanupPlan) -> dict[str, Any]:
     rules = {rule.id: rule for rule in plan.rules}
     removed: dict[str, dict[str, list[str]]] = {rule: {} for rule in rules}
     for removal in plan.removals:
-        if not rules[removal.rule].rebuilt:
-            folder, _, name = removal.path.rpartition("/")
-            names = removed[removal.rule].setdefault(printable(folder), [])
-            names.append(printable(name) + ("/" if removal.is_dir else ""))
+        folder, _, name = removal.path.rpartition("/")
+        names = removed[removal.rule].setdefault(printable(folder), [])
+        names.append(printable(name) + ("/" if removal.is_dir else ""))
     return {
         "format": 1,
         "tier": plan.tier,
