@@ -138,7 +138,9 @@ def cache(words: Namespace, _: Console) -> Result:
         store.clear()
     info = store.info()
     if words.action == "info":
-        return Result(value=dataclasses.asdict(info), text=str(info))
+        value = {"path": str(info.root), "kinds": {kind: dataclasses.asdict(use) for kind, use in info.kinds.items()}}
+        lines = [f"{kind:<6} {use.count:>6} files {format_bytes(use.size):>11}" for kind, use in info.kinds.items()]
+        return Result(value=value, text="\n".join([str(info.root), *lines]))
     return Result(value={"path": str(store.root)}, text=str(store.root))
 
 
