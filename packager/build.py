@@ -99,9 +99,9 @@ def stage_inputs(stages: Stages) -> dict[str, str]:
         "provision": [stages.facts.identity, stages.lock.digest, recipe.models],
         "clean": [cleanup.rules_json(stages.rules), recipe.cleanup.tier, recipe.cleanup.opt_in],
         "relocate": [stages.build_paths],
-        "assemble": [recipe.name, recipe.root, recipe.version, recipe.description, recipe.env, recipe.launch_args],
+        "assemble": [dataclasses.replace(recipe, path=Path())],
         "archive": [stages.stem, recipe.archive, os.environ.get("SOURCE_DATE_EPOCH")],
-        "prove": [stages.wants_proof, recipe.system_libraries],
+        "prove": [stages.wants_proof],
         "publish": [str(stages.output.resolve())],
     }
     program = release.program_digests()
@@ -138,9 +138,9 @@ def _intact(name: str, stages: Stages) -> Callable[[Any], bool]:
     """What must still be there for the stage's recorded result to be worth anything."""
     match name:
         case "archive":
-            return lambda result: all((stages.archives / item["name"]).exists() for item in result)
+            return lambda result: release.is_intact(stages.archives, {item["name"]: item["sha256"] for item in result})
         case "publish":
-            return lambda result: release.is_published(stages.archives, stages.output, result)
+            return lambda result: release.is_intact(stages.output, result)
         case _:
             return lambda _: stages.tree.python.exists()
 

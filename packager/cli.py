@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
+import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ exit codes: 0 done, 1 a fault of the packager, 2 bad input or usage, 3 fetching 
             4 dependencies can't be resolved, 5 the proof failed, 130 interrupted
 """
 
-Command = Callable[[argparse.Namespace, Console], Any]
+Command = Callable[[argparse.Namespace, Console], commands.Result]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -36,28 +38,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     command: Command = arguments.command
     try:
         result = command(arguments, console)
+        text = json.dumps(result.value, ensure_ascii=False) if arguments.json else result.text
+        if text:
+            print(text, flush=True)
     except PackagerError as error:
         console.error(str(error))
-        return _fail(arguments, error.exit_code, str(error))
+        return _fail(arguments, error.exit_code, str(error), error.details)
     except KeyboardInterrupt:
         console.error("interrupted; the same command goes on from where this one stopped")
         return _fail(arguments, INTERRUPTED, "interrupted")
-    except BrokenPipeError:
+    except BrokenPipeError:  # `packager rules | head`: nobody reads on, and so Python must not flush at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except OSError as error:  # a full disk, a folder that may not be written
+    except OSError as error:
         message = f"{error.filename or 'the file system'}: {error.strerror}"
-        console.error(f"{message}\n  remedy: make room or give another folder (-o, --work); the same command goes on")
-        return _fail(arguments, 1, message)
-    if arguments.json:
-        print(json.dumps(result.value, ensure_ascii=False))
-    elif result.text:
-        print(result.text)
-    return int(result.exit_code)
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        remedy = "make room; the same command goes on" if full else "check the path and its permissions"
+        console.error(f"{message}\n  remedy: {remedy}")
+        return _fail(arguments, 1 if full else 2, message)
+    return result.exit_code
 
 
-def _fail(arguments: argparse.Namespace, exit_code: int, message: str) -> int:
+def _fail(arguments: argparse.Namespace, exit_code: int, message: str, details: Mapping[str, Any] | None = None) -> int:
     if arguments.json:
-        print(json.dumps({"error": message, "exit_code": exit_code}, ensure_ascii=False))
+        print(json.dumps({"error": message, "exit_code": exit_code, **(details or {})}, ensure_ascii=False))
     return exit_code
 
 

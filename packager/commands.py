@@ -22,7 +22,7 @@ from packager.fetch.cache import Cache, default_cache_root
 from packager.fetch.mirrors import Mirrors
 from packager.origins import Origins
 from packager.proof.prove import prove_archive, prove_folder
-from packager.recipe import Recipe, find_recipe, load_recipe
+from packager.recipe import Recipe, checked_version, find_recipe, load_recipe
 from packager.settings import load_settings
 from packager.stages import EPOCH
 
@@ -84,7 +84,8 @@ def verify(words: Namespace, console: Console) -> Result:
         else:
             proof = prove_archive(bundle, hide=(), extract=lambda a, b: _unpack(a, b, console), **means)
     if not proof.passed:
-        raise ProofError(proof.failures(), where=str(bundle), remedy="get the bundle again, or build it anew")
+        remedy = "get the bundle again, or build it anew"
+        raise ProofError(proof.failures(), where=str(bundle), remedy=remedy, details={"proof": proof.to_json()})
     return Result(value=proof.to_json(), text=f"{bundle}: proved by {len(proof.checks)} checks")
 
 
@@ -152,7 +153,7 @@ def _recipe(words: Namespace) -> Recipe:
     if given.get("runtime"):
         changes["runtime"] = words.runtime
     if given.get("bundle_version"):
-        changes["version"] = words.bundle_version
+        changes["version"] = checked_version(words.bundle_version)
     if given.get("format"):
         changes["archive"] = dataclasses.replace(recipe.archive, formats=tuple(dict.fromkeys(words.format)))
     if given.get("tier"):
@@ -163,9 +164,14 @@ def _recipe(words: Namespace) -> Recipe:
 def _options(words: Namespace, recipe: Recipe) -> BuildOptions:
     target = targets.get(words.target) if words.target else targets.current()
     settings = load_settings(sources=words.source, mirrors=words.mirror)
+    given = vars(words)
     if words.wheels_dir and not words.wheels_dir.is_dir():
         raise InputError("no such folder", where=str(words.wheels_dir), remedy="give a folder of wheels")
-    given = vars(words)
+    for option, path in (("-o", given.get("output")), ("--work", words.work)):
+        if path and any(place.is_file() for place in (path, *path.parents)):
+            raise InputError("is a file, or lies below one", where=f"{option} {path}", remedy="give a folder")
+    if given.get("lock") and not words.lock.is_file():
+        raise InputError("no such file", where=f"--lock {words.lock}", remedy="write one with `packager lock`")
     return BuildOptions(
         target=target,
         output=given.get("output", Path("dist")),
@@ -173,7 +179,7 @@ def _options(words: Namespace, recipe: Recipe) -> BuildOptions:
         origins=Origins(
             settings=settings,
             cache=Cache(default_cache_root()),
-            mirrors=Mirrors.parse([f"{old}={new}" for old, new in settings.mirrors.items()]),
+            mirrors=Mirrors.from_pairs(settings.mirrors),
             wheels=words.wheels_dir.resolve() if words.wheels_dir else None,
             offline=words.offline or recipe.offline,
         ),

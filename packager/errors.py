@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 INTERRUPTED = 130
 
@@ -11,13 +12,22 @@ INTERRUPTED = 130
 class PackagerError(Exception):
     """Base of every error the program raises on purpose.
 
-    `where` names the file, field, member or URL; `remedy` is one sentence the reader can act on.
+    `where` names the file, field, member or URL; `remedy` is one sentence the reader can act on. `details` go into the
+    object that --json prints.
     """
 
     exit_code = 1
 
-    def __init__(self, what: str, *, where: str | None = None, remedy: str | None = None) -> None:
+    def __init__(
+        self,
+        what: str,
+        *,
+        where: str | None = None,
+        remedy: str | None = None,
+        details: Mapping[str, Any] | None = None,
+    ) -> None:
         super().__init__(what)
+        self.details = dict(details or {})
         self.what = what
         self.where = where
         self.remedy = remedy

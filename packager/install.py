@@ -13,7 +13,7 @@ from typing import Any
 from packager import process, resources, uv
 from packager.bundle import BundleTree
 from packager.console import Console
-from packager.errors import PackagerError
+from packager.errors import InputError
 from packager.fetch.download import DownloadRequest, download_all
 from packager.fetch.sources import place_all
 from packager.lock import Lock
@@ -54,7 +54,7 @@ def install(
 ) -> Installed:
     """Fill `tree`, whose Python is there already, in the order of seeds: ComfyUI, nodes, packages, models, check.
 
-    Raises FetchError or PackagerError. A node's install.py that fails is reported, not raised: whether the node works
+    Raises InputError if it is no ComfyUI, FetchError, or PackagerError. A node's install.py that fails is reported, not raised: whether the node works
     without it is for the proof to find out.
     """
     comfy, *nodes = origins.pins(lock, recipe)
@@ -63,9 +63,7 @@ def install(
         places, cache=origins.cache, mirrors=origins.mirrors, console=console, offline=origins.offline, replace=True
     )
     if not (tree.app / "main.py").is_file():
-        raise PackagerError(
-            "holds no main.py, so it is not ComfyUI", where=comfy.url, remedy="check comfy.repo and ref"
-        )
+        raise InputError("holds no main.py, so it is not ComfyUI", where=comfy.url, remedy="check comfy.repo and ref")
     install_packages(lock, tree=tree, origins=origins, work=work, console=console)
     scripts = [
         run_install_script(tree, pin.name, console) for pin in nodes if (tree.nodes / pin.name / "install.py").is_file()

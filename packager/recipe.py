@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -109,8 +110,11 @@ def schema() -> dict[str, Any]:
 def find_recipe(word: str) -> Path:
     """The file a RECIPE argument means: a path, or the name of one in recipes/. Raises InputError."""
     path = Path(word)
-    if path.is_file():
-        return path
+    try:
+        if path.is_file():
+            return path
+    except OSError as error:
+        raise InputError(f"no such recipe: {error.strerror}", where=f"{word[:60]}...", remedy="give a file") from error
     if path.suffix not in _SUFFIXES and path.name == word:
         for suffix in _SUFFIXES:
             named = resources.recipes() / f"{word}{suffix}"
@@ -118,6 +122,14 @@ def find_recipe(word: str) -> Path:
                 return named
     known = sorted(found.stem for found in resources.recipes().iterdir() if found.suffix in _SUFFIXES)
     raise InputError("no such recipe", where=word, remedy=f"give a file, or one of {', '.join(known)}")
+
+
+def checked_version(text: str) -> str:
+    """`text` if it may stand as a bundle's version, which is part of file names. Raises InputError."""
+    rule = schema()["properties"]["version"]
+    if len(text) > rule["maxLength"] or not re.fullmatch(rule["pattern"].strip("^$"), text):
+        raise InputError(f"'{text}' is no version", where="--version", remedy="write it as in 1.4.0")
+    return text
 
 
 def load_recipe(path: Path) -> Recipe:
@@ -233,7 +245,7 @@ def _check_name(document: Document, pointer: Pointer, name: str) -> Iterator[Fau
 
 
 def _check_nodes(document: Document) -> Iterator[Fault]:
-    seen: dict[str, int] = {}
+    seen = {"comfyui": -1}  # the app's own folder among the checkouts
     repositories: list[tuple[Pointer, dict[str, Any]]] = [(("comfy",), document.value["comfy"])]
     repositories += [(("custom_nodes", n), node) for n, node in enumerate(document.value.get("custom_nodes", ()))]
     for pointer, node in repositories:
@@ -256,7 +268,9 @@ def _check_nodes(document: Document) -> Iterator[Fault]:
         position = seen.setdefault(name.lower(), pointer[-1] if isinstance(pointer[-1], int) else 0)
         if position != pointer[-1]:
             yield document.fault(
-                (*pointer, "name"), f"'{name}' is also custom_nodes[{position}]", "give one of them another name"
+                (*pointer, "name"),
+                f"'{name}' is also {'ComfyUI itself' if position < 0 else f'custom_nodes[{position}]'}",
+                "give one of them another name",
             )
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import os
+import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from packager import resources
@@ -13,9 +14,13 @@ from packager.archive.checksums import read_checksums, update_checksums
 from packager.archive.manifest import Manifest
 from packager.console import Console
 from packager.errors import InputError
-from packager.filesystem import remove_tree, walk_files
+from packager.filesystem import remove_tree, sha256_file, walk_files
 from packager.relocation.path_budget import path_budget
 from packager.targets import Target
+
+SUMS = "SHA256SUMS"
+# What follows the stem in the names of release files; a folder has nothing there.
+SUFFIXES = ("", ".zip", ".tar.zst", ".manifest.json", ".report.json", ".report.html")
 
 
 def measure(root: Path) -> dict[str, int]:
@@ -46,13 +51,17 @@ def program_digests() -> dict[str, str]:
     return digests
 
 
-def publish(archives: Path, output: Path) -> list[str]:
-    """Put everything in `archives` into `output`, each file in one step; SHA256SUMS is merged. Returns the names."""
+def publish(archives: Path, output: Path) -> dict[str, str]:
+    """Put everything in `archives` into `output`, each file in one step; SHA256SUMS is merged.
+
+    Copies, so that whatever happens to a release file the next build still has what it proved. Returns the sums by
+    name; that of a folder is "".
+    """
     output.mkdir(parents=True, exist_ok=True)
-    sums = read_checksums(archives / "SHA256SUMS")
-    names = []
+    sums = read_checksums(archives / SUMS)
+    published = {}
     for source in sorted(archives.iterdir()):
-        if source.name == "SHA256SUMS":
+        if source.name == SUMS:
             continue
         temporary = output / f".{source.name}.tmp"
         remove_tree(temporary)
@@ -61,34 +70,35 @@ def publish(archives: Path, output: Path) -> list[str]:
                 shutil.copytree(source, temporary, symlinks=True)
                 remove_tree(output / source.name)
             else:
-                _link_or_copy(source, temporary)
+                shutil.copyfile(source, temporary)
             temporary.replace(output / source.name)
         except BaseException:
             remove_tree(temporary)
             raise
-        names.append(source.name)
+        published[source.name] = sums.get(source.name, "")
     update_checksums(output, sums)
-    return names
+    return published
 
 
-def is_published(archives: Path, output: Path, names: list[str]) -> bool:
-    """Whether the release files are all there with the size they had."""
+def is_intact(folder: Path, sums: Mapping[str, str]) -> bool:
+    """Whether every file of `sums` lies in `folder` with that content; of a folder ("") only whether it is there."""
     return all(
-        (output / name).exists() and ((archives / name).is_dir() or _same_size(archives / name, output / name))
-        for name in names
+        (folder / name).is_file() and sha256_file(folder / name) == value if value else (folder / name).is_dir()
+        for name, value in sums.items()
     )
 
 
-def _same_size(first: Path, second: Path) -> bool:
-    return first.exists() and first.stat().st_size == second.stat().st_size
-
-
-def _link_or_copy(source: Path, destination: Path) -> None:
-    """A second name costs nothing; across file systems it takes a copy. Nothing writes to either afterwards."""
+def withdraw_unproved(output: Path, stem: str) -> None:
+    """Take back what an earlier build of the same name published without proof: it has been proved wrong by now."""
+    report = output / f"{stem}.report.json"
     try:
-        os.link(source, destination)
-    except OSError:
-        shutil.copyfile(source, destination)
+        proved = json.loads(report.read_text(encoding="utf-8"))["proof"]["passed"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    if not proved:
+        for suffix in SUFFIXES:
+            remove_tree(output / f"{stem}{suffix}")
+        update_checksums(output, {})
 
 
 def check_path_budget(manifest: Manifest, root: str, target: Target, budget: int | None, console: Console) -> None:

@@ -89,7 +89,10 @@ class Stages:
         return {"edits": len(plan.edits), "glibc_floor": elf.glibc_floor(walk_files(self.tree.root))}
 
     def assemble(self) -> dict[str, Any]:
-        """The helper scripts, README.txt and what they read in portable/."""
+        """The helper scripts, README.txt and what they read in portable/. What was there of an earlier build goes."""
+        for path in self.tree.root.iterdir():
+            if path not in (self.tree.app, self.tree.prefix):
+                remove_tree(path)
         helpers.install_helpers(self.tree, self.bundle_facts)
         portable = self.tree.portable
         write_json(portable / "bundle.json", self.bundle_facts)
@@ -117,23 +120,26 @@ class Stages:
                 epoch=source_date_epoch(os.environ, default=EPOCH),
                 console=self.console,
             )
-            archived.append({"name": name, "size": done.archive.size, "sha256": done.archive.sha256})
+            digest = "" if kind == "dir" else done.archive.sha256
+            archived.append({"name": name, "size": done.archive.size, "sha256": digest})
         budget = self.recipe.archive.max_path
         release.check_path_budget(done.manifest, self.recipe.root, self.target, budget, self.console)
         return archived
 
     def prove(self) -> dict[str, Any]:
-        """Prove the first archive; the others hold the same manifest."""
+        """Prove the archive most people will download; the others are made of the same manifest."""
         if not self.wants_proof:
             self.console.warn("shipped without proof, as asked")
             return {"passed": False, "checks": []}
-        proof = self._proof(self.archives / self.results["archive"][0]["name"])
+        names = [item["name"] for item in self.results["archive"]]
+        proof = self._proof(self.archives / min(names, key=_preference))
         if not proof.passed:
+            release.withdraw_unproved(self.output, self.stem)
             remedy = "nothing was published; mend the recipe and build again"
-            raise ProofError(proof.failures(), where=self.stem, remedy=remedy)
+            raise ProofError(proof.failures(), where=self.stem, remedy=remedy, details={"proof": proof.to_json()})
         return proof.to_json()
 
-    def publish(self) -> list[str]:
+    def publish(self) -> dict[str, str]:
         """The release files, from the work folder to the output folder."""
         return release.publish(self.archives, self.output)
 
@@ -147,12 +153,12 @@ class Stages:
             "scratch": self.work / "proof",
             "needles": self.build_paths,
             "scan": scan_leaks,
-            "system_libraries": self.recipe.system_libraries,
             "console": self.console,
         }
+        hide = [self.tree.root.parent]
         if archive.is_dir():
-            return prove_folder(archive / self.recipe.root, **means)
-        return prove_archive(archive, hide=[self.tree.root.parent], extract=unpack, **means)
+            return prove_folder(archive / self.recipe.root, hide=hide, **means)
+        return prove_archive(archive, hide=hide, extract=unpack, **means)
 
     # -- what several stages share ------------------------------------------------------------------------------------
 
@@ -197,5 +203,10 @@ class Stages:
             "env": recipe.env,
             "glibc_floor": self.results["relocate"]["glibc_floor"],
             "launch": {"args": list(recipe.launch_args)},
+            "system_libraries": list(recipe.system_libraries),
             "created_from": {"recipe_digest": recipe.digest, "lock_digest": self.lock.digest},
         }
+
+
+def _preference(name: str) -> int:
+    return 0 if name.endswith(".zip") else 1 if name.endswith(".tar.zst") else 2

@@ -43,10 +43,6 @@ class Target:
         return 259 if self.is_windows else None
 
     @property
-    def dynamic_library_suffixes(self) -> tuple[str, ...]:
-        return {"linux": (".so",), "macos": (".dylib", ".so"), "windows": (".dll", ".pyd")}[self.os]
-
-    @property
     def script_suffix(self) -> str:
         """Suffix of the helper scripts a person calls."""
         return ".bat" if self.is_windows else ".sh"

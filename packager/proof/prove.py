@@ -77,7 +77,6 @@ def prove_archive(
     console: Console,
     scan: LeakScan | None = None,
     extract: Extract | None = None,
-    system_libraries: Sequence[str] = (),
     limits: Limits | None = None,
     mask: bool | None = None,
 ) -> Proof:
@@ -85,14 +84,14 @@ def prove_archive(
 
     `baseline`: what must still work (None: what the bundle's own portable/baseline.json says, if there is one). `hide`:
     folders of the build, hidden meanwhile; see sandbox.hidden for `mask`. `needles`: absolute paths that no file may
-    name, looked for by `scan`. `system_libraries`: sonames the author takes for granted. Raises InputError for what is
-    no bundle of this machine's target; a promise that does not hold is a failed check, and no exception.
+    name, looked for by `scan`. Raises InputError for what is no bundle of this machine's target; a promise that does
+    not hold is a failed check, and no exception.
     """
     bounds, scratch = limits or Limits(), scratch.resolve()
     with _scratch_folder(scratch) as folder, hidden(hide, scratch=scratch, mask=mask) as starter:
         root = unpack(archive, folder, extract=extract, timeout=bounds.unpack)
         prover = Prover(console=console, limits=bounds)
-        site = prover.open(root, starter=starter, scratch=scratch, baseline=baseline, system_libraries=system_libraries)
+        site = prover.open(root, starter=starter, scratch=scratch, baseline=baseline)
         return prover.prove(site, scan=scan, needles=needles)
 
 
@@ -103,8 +102,8 @@ def prove_folder(
     scratch: Path,
     needles: Sequence[str],
     console: Console,
+    hide: Sequence[Path] = (),
     scan: LeakScan | None = None,
-    system_libraries: Sequence[str] = (),
     limits: Limits | None = None,
     mask: bool | None = None,
 ) -> Proof:
@@ -117,11 +116,9 @@ def prove_folder(
     with _scratch_folder(scratch) as folder:
         copy = copy_bundle(root, folder)
         may_mask = mask if mask is not None else can_mask()
-        with hidden([root] if may_mask else [], scratch=scratch, mask=may_mask) as starter:
+        with hidden([*hide, *([root] if may_mask else [])], scratch=scratch, mask=may_mask) as starter:
             prover = Prover(console=console, limits=bounds)
-            site = prover.open(
-                copy, starter=starter, scratch=scratch, baseline=baseline, system_libraries=system_libraries
-            )
+            site = prover.open(copy, starter=starter, scratch=scratch, baseline=baseline)
             return prover.prove(site, scan=scan, needles=needles)
 
 
@@ -158,7 +155,6 @@ class Prover:
         starter: tuple[str, ...],
         scratch: Path,
         baseline: Baseline | None,
-        system_libraries: Sequence[str],
     ) -> Site:
         """The unpacked bundle at `root` as the checks see it. Raises InputError if it is no bundle for this machine."""
         target = targets.current()
@@ -175,7 +171,7 @@ class Prover:
             baseline=baseline,
             limits=self._limits,
             console=self._console,
-            system_libraries=frozenset(system_libraries),
+            system_libraries=frozenset(facts.get("system_libraries", ())),
         )
 
     def prove(self, site: Site, *, scan: LeakScan | None, needles: Sequence[str]) -> Proof:

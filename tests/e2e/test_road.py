@@ -207,7 +207,7 @@ def test_unreachable_host_is_one_clear_error_with_the_ways_out(packager: Package
 def test_app_that_is_no_comfyui_is_refused(packager: Packager, tmp_path: Path) -> None:
     app = write_app(tmp_path / "app", {"readme.md": "x"})
     done = packager.run("build", "quickstart", "--source", f"ComfyUI={app}", "-o", "dist", "--work", "work")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "holds no main.py" in done.stderr
 
 

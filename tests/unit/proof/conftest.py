@@ -100,7 +100,7 @@ def open_site(original: Original, tmp_path: Path, console: Console) -> Callable[
     def open_it(tree: BundleTree, **limits: float) -> Site:
         bounds = Limits(**{**vars(LIMITS), **limits})
         return Prover(console=console, limits=bounds).open(
-            tree.root, starter=(), scratch=tmp_path / "scratch", baseline=original.baseline, system_libraries=()
+            tree.root, starter=(), scratch=tmp_path / "scratch", baseline=original.baseline
         )
 
     return open_it

@@ -41,7 +41,7 @@ def broken(original: Original, tmp_path_factory: pytest.TempPathFactory, console
     replace_text(metadata, metadata.read_text() + "Requires-Dist: absent\n")
     (tree.scripts / "sound").unlink()
     return Prover(console=console, limits=LIMITS).open(
-        tree.root, starter=(), scratch=folder / "scratch", baseline=original.baseline, system_libraries=()
+        tree.root, starter=(), scratch=folder / "scratch", baseline=original.baseline
     )
 
 
@@ -156,7 +156,7 @@ def test_a_library_that_is_used_only_if_there_is_told_from_a_needed_one(
     scratch.mkdir()
     with hidden([], scratch=scratch, mask=True) as starter:
         site = Prover(console=console, limits=LIMITS).open(
-            tree.root, starter=starter, scratch=scratch, baseline=broken.baseline, system_libraries=()
+            tree.root, starter=starter, scratch=scratch, baseline=broken.baseline
         )
         now = probe_tree(tree, sandbox=site.sandbox, console=console, limits=LIMITS)
         assert now.modules["never"] == "ok"
