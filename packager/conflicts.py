@@ -119,7 +119,7 @@ def settle(core: Sequence[Wish], nodes: Sequence[Wish], *, newest: Newest) -> Ve
             overruled.append((wish, "core-wins"))
         else:
             overruled.append((wish, "only-existing"))
-    if not core and not standing:
+    if nodes and not core and not standing:
         raise UnsettledError(ordered)
     kept = list(core)
     for _, wish in sorted(standing, key=lambda pair: pair[0], reverse=True):  # stable: equals stay in order

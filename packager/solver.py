@@ -47,6 +47,8 @@ class Solver:
         `overrides` and `excludes` come on top of the recipe's. `deps` False looks at the wishes alone, not at what they
         need in turn; `bound` False forgets the recipe's constraints. Raises ResolveError, FetchError, PackagerError.
         """
+        if not wishes:
+            return []
         layers: dict[str, list[str]] = {}
         for wish in wishes:
             layers.setdefault(wish.layer, []).append(wish.text)
