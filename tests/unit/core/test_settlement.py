@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -191,3 +192,27 @@ def test_uv_is_understood_or_let_be() -> None:
     said = "Because flask==3.0.0 depends on click>=8.1.3 and\n  you require click==8.0.4, we can conclude"
     assert spoken_requirement(said, "flask", "click") == "click>=8.1.3"
     assert spoken_requirement("something else", "flask", "click") is None
+
+
+def test_a_git_requirement_is_pinned_to_its_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tool = tmp_path / "tool"
+    tool.mkdir()
+    (tool / "pyproject.toml").write_text('[project]\nname = "tool"\nversion = "1.0"\ndependencies = []\n')
+
+    def git(*words: str) -> str:
+        identity = ("-c", "user.name=a", "-c", "user.email=a@example.org")
+        done = subprocess.run(["git", "-C", tool, *identity, *words], check=True, capture_output=True, text=True)
+        return done.stdout.strip()
+
+    git("init", "--quiet")
+    git("add", ".")
+    git("commit", "--quiet", "--message", "one")
+    monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
+    monkeypatch.setenv("GIT_CONFIG_KEY_0", f"url.file://{tool}.insteadOf")
+    monkeypatch.setenv("GIT_CONFIG_VALUE_0", "https://git.example.org/tool")
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
+    settled = settle(tmp_path, [], node=["tool @ git+https://git.example.org/tool"])
+    (package,) = settled.packages
+    assert package.url == f"git+https://git.example.org/tool@{git('rev-parse', 'HEAD')}"
+    assert package.index is None
+    assert settled.decisions == ()
