@@ -5,6 +5,7 @@ Order of seeds: what ComfyUI and the recipe ask for wins over nodes; among nodes
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -43,7 +44,7 @@ class Wish:
         """Whether a package of that version, or from that address, is what is wished for."""
         requirement = self.requirement
         if requirement.url:
-            return url is not None and url.split("#")[0].startswith(requirement.url.split("#")[0])
+            return url is not None and _place(url) == _place(requirement.url)
         return not version or requirement.specifier.contains(version, prereleases=True)
 
     def __str__(self) -> str:
@@ -78,6 +79,12 @@ RULES: Mapping[str, str] = {
     "newest-wins": "among nodes the newest version wins",
     "only-existing": "the index has no version for the other wish",
 }
+
+
+def _place(url: str) -> str:
+    """An address without fragment and, for a repository, without the ref: a lock has the commit in its place."""
+    place = url.split("#")[0]
+    return re.sub(r"@[^/]*$", "", place).removesuffix(".git") if place.startswith("git+") else place
 
 
 class UnsettledError(Exception):

@@ -19,6 +19,7 @@ from packager.solver import Solver, spoken_requirement
 from packager.special_packages import OneOf, SpecialPackages, collapse, drop_strangers, leave_to_core
 
 PYTHON_PACKAGES = "python_packages"
+_SAID = 12  # lines of uv's own explanation worth showing
 _OVERRIDE = "write under `overrides:` in the recipe the version that shall win, or leave one of the two out"
 
 
@@ -33,8 +34,8 @@ class Settlement:
     """`core` are the wishes of ComfyUI, the recipe and the packager itself, `nodes` those of all nodes.
 
     `constraints` and `overrides` are the recipe's, of which the solver knows too. While it works, `rules` gathers by
-    which rule a package was settled, `collapsed` which packages one stands for, `laid_down` and `excludes` what uv is
-    told for it.
+    which rule a package was settled, `gone` the lines that gave way (layer, file, line), `collapsed` which packages one
+    stands for, `laid_down` and `excludes` what uv is told for it.
     """
 
     core: list[Wish]
@@ -46,6 +47,7 @@ class Settlement:
     target: str
     accelerator: str | None
     rules: dict[str, str] = field(default_factory=dict)
+    gone: set[tuple[str, str, int]] = field(default_factory=set)
     collapsed: dict[str, frozenset[str]] = field(default_factory=dict)
     laid_down: dict[str, str] = field(default_factory=dict)
     excludes: set[str] = field(default_factory=set)
@@ -68,8 +70,7 @@ class Settlement:
 
     def _leave_to_core(self) -> None:
         known = {wish.package for wish in (*self.core, *self.constraints, *self.overrides)}
-        known |= {"torch"} if self.accelerator else set()
-        freed = leave_to_core(self.nodes, known, self.table)
+        freed = leave_to_core(self.nodes, known, self.table, accelerated=self.accelerator is not None)
         for before, after in zip(self.nodes, freed, strict=True):
             if before != after:
                 family = next(row for row in self.table.core_only if before.package in row.packages)
@@ -128,8 +129,8 @@ class Settlement:
                 verdict = settle(core, nodes, newest=self.solver.newest)
             except UnsettledError as error:
                 raise self._error(error.wishes) from error
-            gone = {wish for wish, _ in verdict.overruled}
-            self.nodes = [wish for wish in self.nodes if wish not in gone]
+            self.gone |= {_line(wish) for wish, _ in verdict.overruled}
+            self.nodes = [wish for wish in self.nodes if _line(wish) not in self.gone]
             self.rules[package] = verdict.overruled[0][1]
 
     def _compile(self) -> list[LockedPackage]:
@@ -210,7 +211,11 @@ class Settlement:
             package = by_name.get(name)
             same = self.collapsed.get(name, {name})
             wants = [wish for wish in asked if wish.package in same]
-            overruled = [wish for wish in wants if package is None or not wish.admits(package.version, package.url)]
+            overruled = [
+                wish
+                for wish in wants
+                if package is None or _line(wish) in self.gone or not wish.admits(package.version, package.url)
+            ]
             if package and name in self.laid_down:
                 indirect = self._dissenters(package, packages)
                 wants, overruled = wants + indirect, overruled + indirect
@@ -272,5 +277,15 @@ class Settlement:
         lines = "\n".join(f"    {wish}" for wish in wishes)
         names = " and ".join(dict.fromkeys(wish.layer for wish in wishes))
         one = len(wishes) == 1
-        what = "what it asks for does not exist for this Python and target" if one else "these cannot be had together"
-        return ResolveError(f"{what}:\n{lines}", where=names, remedy=_OVERRIDE)
+        try:
+            self._solve(wishes)
+            said = ""
+        except ResolveError as error:
+            said = "".join(f"\n  {line}" for line in error.what.splitlines()[1:_SAID])
+        what = "what it asks for cannot be had for this Python and target" if one else "these cannot be had together"
+        return ResolveError(f"{what}:\n{lines}{said}", where=names, remedy=_OVERRIDE)
+
+
+def _line(wish: Wish) -> tuple[str, str, int]:
+    """What stays the same of a wish that is rewritten."""
+    return wish.layer, wish.file, wish.line

@@ -22,8 +22,11 @@ class Drop:
 
 @dataclass(frozen=True, kw_only=True)
 class CoreOnly:
+    """`accelerated`: the recipe's accelerator decides on the build."""
+
     name: str
     packages: tuple[str, ...]
+    accelerated: bool
     why: str
     source: str
 
@@ -121,9 +124,15 @@ def drop_strangers(nodes: Sequence[Wish], table: SpecialPackages) -> tuple[list[
     return [wish for wish in nodes if wish.package not in dropped], decisions
 
 
-def leave_to_core(nodes: Sequence[Wish], known: Collection[str], table: SpecialPackages) -> list[Wish]:
-    """The nodes' wishes without versions for the families of which `known` (core, recipe, accelerator) has a member."""
-    families = [row for row in table.core_only if any(package in known for package in row.packages)]
+def leave_to_core(
+    nodes: Sequence[Wish], known: Collection[str], table: SpecialPackages, *, accelerated: bool
+) -> list[Wish]:
+    """The nodes' wishes without versions for the families that core or recipe name (`known`), or an accelerator."""
+    families = [
+        row
+        for row in table.core_only
+        if (accelerated and row.accelerated) or any(package in known for package in row.packages)
+    ]
     core_only = {package for row in families for package in row.packages}
     return [bare(wish) if wish.package in core_only else wish for wish in nodes]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,24 @@ from typing import Any
 import pytest
 
 from packager.cli import main
+from packager.runtimes import HostRuntime, RuntimeFacts, RuntimeRequest
 
 CORE = "click>=8.0\nidna==3.4\n"
 NODE = "# a comment\nidna==3.7\nflask==3.0.0\n"
+
+
+@pytest.fixture(autouse=True)
+def known_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This machine's Python is looked at once for all tests; it takes a second each time."""
+    monkeypatch.setattr(HostRuntime, "inspect", lambda _, request: _inspect(request))
+
+
+@functools.cache
+def _inspect(request: RuntimeRequest) -> RuntimeFacts:
+    return _REAL_INSPECT(HostRuntime(), request)
+
+
+_REAL_INSPECT = HostRuntime.inspect
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -33,6 +34,7 @@ def settle(
     overrides: Sequence[str] = (),
     packages: Sequence[str] = (),
     preferred: Sequence[str] = (),
+    options: Sequence[str] = (),
     **nodes: Sequence[str],
 ) -> Settled:
     return Settlement(
@@ -42,7 +44,7 @@ def settle(
         overrides=wishes("overrides", *overrides),
         solver=Solver(
             folder=folder / "uv",
-            options=PLATFORM,
+            options=(*PLATFORM, *options),
             constraints=tuple(constraints),
             overrides=tuple(overrides),
             preferred=tuple(preferred),
@@ -204,15 +206,41 @@ def test_a_git_requirement_is_pinned_to_its_commit(tmp_path: Path, monkeypatch: 
         done = subprocess.run(["git", "-C", tool, *identity, *words], check=True, capture_output=True, text=True)
         return done.stdout.strip()
 
-    git("init", "--quiet")
+    git("init", "--quiet", "--initial-branch", "main")
     git("add", ".")
     git("commit", "--quiet", "--message", "one")
     monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
     monkeypatch.setenv("GIT_CONFIG_KEY_0", f"url.file://{tool}.insteadOf")
     monkeypatch.setenv("GIT_CONFIG_VALUE_0", "https://git.example.org/tool")
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
-    settled = settle(tmp_path, [], node=["tool @ git+https://git.example.org/tool"])
+    settled = settle(tmp_path, [], node=["tool @ git+https://git.example.org/tool@main"])
     (package,) = settled.packages
     assert package.url == f"git+https://git.example.org/tool@{git('rev-parse', 'HEAD')}"
     assert package.index is None
     assert settled.decisions == ()
+    git("tag", "old")
+    (tool / "more.py").write_text("")
+    git("add", ".")
+    git("commit", "--quiet", "--message", "two")
+    old, new = "tool @ git+https://git.example.org/tool@old", "tool @ git+https://git.example.org/tool@main"
+    settled = settle(tmp_path, [old], node=[new])
+    assert settled.packages[0].url == f"git+https://git.example.org/tool@{git('rev-parse', 'old')}"
+    assert decision(settled, "tool").rule == "core-wins"
+    with pytest.raises(ResolveError) as caught:
+        settle(tmp_path, [], one=[old], two=[new])
+    assert "one/requirements.txt:1" in str(caught.value)
+    assert "two/requirements.txt:1" in str(caught.value)
+
+
+def test_a_package_that_does_not_build_is_named_by_its_line(tmp_path: Path) -> None:
+    """A source distribution whose build fails stands in for those that need a compiler or a GPU."""
+    source = tmp_path / "broken-1.0"
+    source.mkdir()
+    (source / "setup.py").write_text("raise SystemExit('needs a GPU')\n")
+    with tarfile.open(tmp_path / "broken-1.0.tar.gz", "w:gz") as archive:
+        archive.add(source, "broken-1.0")
+    with pytest.raises(ResolveError) as caught:
+        settle(tmp_path, ["idna"], options=("--find-links", str(tmp_path)), node=["click", "broken"])
+    assert "node/requirements.txt:2" in str(caught.value)
+    assert "click" not in str(caught.value)
+    assert "needs a GPU" in str(caught.value)
