@@ -98,6 +98,16 @@ def test_minimal_finds_exactly_the_culprits(culprits: set[int], others: set[int]
     assert minimal(items, lambda part: culprits <= set(part)) == (sorted(culprits) if items else [])
 
 
+@given(st.lists(st.sets(st.integers(0, 12), min_size=1, max_size=3), min_size=1, max_size=4))
+def test_minimal_is_minimal_where_several_parts_fail(parts: list[set[int]]) -> None:
+    def fails(part: Sequence[int]) -> bool:
+        return any(wanted <= set(part) for wanted in parts)
+
+    found = minimal(range(13), fails)
+    assert fails(found)
+    assert not any(fails([item for item in found if item != left_out]) for left_out in found)
+
+
 @given(st.sets(st.integers(0, 60), max_size=4))
 def test_faulty_finds_each_one_in_few_questions(bad: set[int]) -> None:
     asked = []

@@ -109,6 +109,13 @@ def test_dependencies_of_two_nodes_are_settled_by_the_newest(tmp_path: Path) -> 
     assert decision(settled, "jinja2").overruled[0].through == ("flask==1.1.4",)
 
 
+def test_no_more_is_laid_down_than_must_be(tmp_path: Path) -> None:
+    """`a` alone would get a newer idna than `b` asks for; the conflict about click is no reason to overrule `b`."""
+    settled = settle(tmp_path, ["click==8.0.4"], a=["flask==3.0.0", "requests"], b=["idna==3.4"])
+    assert versions(settled)["idna"] == "3.4"
+    assert [item.package for item in settled.decisions] == ["click"]
+
+
 def test_constraints_go_before_nodes(tmp_path: Path) -> None:
     settled = settle(tmp_path, [], constraints=["click<8.1"], one=["click>=8.1"], two=["flask==3.0.0"])
     assert versions(settled)["click"] == "8.0.4"
