@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,13 +41,15 @@ _ROOMS = {
 
 @dataclass(frozen=True, kw_only=True)
 class BuildOptions:
-    """What the command line decides. `lock` is a lock file to build from; `output` gets the release files."""
+    """What the command line decides. `lock` is a lock file to build from, made anew if it is stale and `refresh_lock`
+    says so; `output` gets the release files."""
 
     target: Target
     output: Path
     work: Path
     origins: Origins
     lock: Path | None = None
+    refresh_lock: bool = False
     prove: bool = True
 
 
@@ -71,13 +73,14 @@ def plan_build(recipe: Recipe, options: BuildOptions, console: Console) -> Lock:
         return _prepare(recipe, options, Journal(options.work.resolve()), console).lock
 
 
-def lock_recipe(recipe: Recipe, options: BuildOptions, console: Console, *, upgrade: bool) -> tuple[Lock, Path]:
-    """Write the recipe's lock beside it, unless a current one is there and `upgrade` does not ask for a new one."""
+def lock_recipe(
+    recipe: Recipe, options: BuildOptions, console: Console, *, upgrade: Collection[str] | None
+) -> tuple[Lock, Path]:
+    """Write the recipe's lock beside it, unless a current one is there. `upgrade`: see Locking.refresh."""
     with exclusive(options.work):
         locking = _locking(recipe, options, _inspect(recipe, options), console)
         path = locking.beside_recipe
-        if upgrade or not path.is_file() or locking.staleness(load_lock(path)):
-            locking.resolve().save(path)
+        locking.refresh(path, upgrade=upgrade)
         return load_lock(path), path
 
 
@@ -154,7 +157,7 @@ def _prepare(recipe: Recipe, options: BuildOptions, journal: Journal, console: C
     facts = _inspect(recipe, options)
     return Stages(
         recipe=recipe,
-        lock=_locking(recipe, options, facts, console).obtain(journal, options.lock),
+        lock=_locking(recipe, options, facts, console).obtain(journal, options.lock, refresh=options.refresh_lock),
         target=options.target,
         runtime=runtimes.get(recipe.runtime),
         facts=facts,
@@ -202,6 +205,8 @@ def _report(stages: Stages, journal: Journal) -> dict[str, Any]:
         "cleanup": results["clean"]["rules"],
         "repositories": lock["repositories"],
         "packages": lock["packages"],
+        "asked": lock["asked"],
+        "conflicts": lock["decisions"],
         "removed": lock["removed"],
         "install": {key: results["install"][key] for key in ("scripts", "pip_check", "drift")},
         "warnings": stages.console.warnings,

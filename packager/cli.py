@@ -91,19 +91,44 @@ def _parser() -> argparse.ArgumentParser:
     added = add("validate", commands.validate, "show every fault of a recipe at once")
     added.add_argument("recipe", metavar="RECIPE", help="a file, or the name of one in recipes/")
     added = add("lock", commands.lock, "pin every repository and package of a recipe, in a file beside it")
-    _add_recipe(added)
-    added.add_argument("--upgrade", action="store_true", help="make it anew although it is current")
+    _add_lock(added)
     _add_tree_commands(add)
     added = add("cache", commands.cache, "show or clear the download cache")
     added.add_argument("action", choices=("path", "info", "clear"), help="what to do")
     return parser
 
 
+def _add_lock(parser: argparse.ArgumentParser) -> None:
+    _add_means(parser)
+    parser.add_argument(
+        "--target",
+        dest="targets",
+        action="append",
+        default=[],
+        metavar="T",
+        choices=sorted(targets.TARGETS),
+        help="one of %(choices)s; may be repeated, one file each (default: this machine's)",
+    )
+    parser.add_argument(
+        "--upgrade",
+        nargs="*",
+        metavar="PKG",
+        help="make it anew although it is current; with names, only these packages or repositories change",
+    )
+    parser.add_argument(
+        "--explain", metavar="PKG", help="say why a package is in the lock, who asked and which rule chose its version"
+    )
+
+
 def _add_recipe(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("recipe", metavar="RECIPE", help="a file, or the name of one in recipes/")
+    _add_means(parser)
     parser.add_argument(
         "--target", metavar="T", choices=sorted(targets.TARGETS), help="one of %(choices)s; this machine's"
     )
+
+
+def _add_means(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("recipe", metavar="RECIPE", help="a file, or the name of one in recipes/")
     parser.add_argument(
         "--work", type=Path, metavar="DIR", help="folder for work in progress (default: build/NAME-TARGET)"
     )
@@ -136,6 +161,7 @@ def _add_build(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--lock", type=Path, metavar="FILE", help="build from this lock (default: the one beside the recipe)"
     )
+    parser.add_argument("--refresh-lock", action="store_true", help="make a stale lock anew instead of refusing it")
     parser.add_argument("--tier", choices=("none", "safe", "aggressive"), help="how far the clean-up goes")
     parser.add_argument("--no-prove", action="store_true", help="ship without proof (the report says so)")
     parser.add_argument(

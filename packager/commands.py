@@ -18,6 +18,7 @@ from packager.build import BuildOptions, lock_recipe, plan_build
 from packager.build import build as build_bundle
 from packager.console import Console, format_bytes
 from packager.errors import InputError, ProofError
+from packager.explain import explain
 from packager.fetch.cache import Cache, default_cache_root
 from packager.fetch.mirrors import Mirrors
 from packager.origins import Origins
@@ -70,9 +71,22 @@ def validate(words: Namespace, _: Console) -> Result:
 
 def lock(words: Namespace, console: Console) -> Result:
     recipe = _recipe(words)
-    locked, path = lock_recipe(recipe, _options(words, recipe), console, upgrade=words.upgrade)
-    counts = f"{len(locked.repositories)} repositories, {len(locked.packages)} packages"
-    return Result(value={"lock": str(path), **locked.to_json()}, text=f"{path}: {counts}")
+    upgrade = None if words.upgrade is None else tuple(words.upgrade)
+    written = []
+    for name in dict.fromkeys(words.targets or [targets.current().name]):
+        words.target = name
+        written.append(lock_recipe(recipe, _options(words, recipe), console, upgrade=upgrade))
+    if words.explain:
+        answers = [explain(locked, words.explain, where=str(path)) for locked, path in written]
+        value = answers[0].to_json() if len(answers) == 1 else {"targets": [answer.to_json() for answer in answers]}
+        return Result(value=value, text="\n\n".join(map(str, answers)))
+    lines = [
+        f"{path}: {len(locked.repositories)} repositories, {len(locked.packages)} packages, "
+        f"{len(locked.decisions)} conflicts settled"
+        for locked, path in written
+    ]
+    values = [{"lock": str(path), **locked.to_json()} for locked, path in written]
+    return Result(value=values[0] if len(values) == 1 else {"locks": values}, text="\n".join(lines))
 
 
 def verify(words: Namespace, console: Console) -> Result:
@@ -184,5 +198,6 @@ def _options(words: Namespace, recipe: Recipe) -> BuildOptions:
             offline=words.offline or recipe.offline,
         ),
         lock=given.get("lock"),
+        refresh_lock=given.get("refresh_lock", False),
         prove=not given.get("no_prove", False),
     )

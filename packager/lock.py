@@ -7,16 +7,18 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from jsonschema import Draft202012Validator
 
+from packager.conflicts import Decision, Wish
 from packager.errors import InputError
 from packager.filesystem import write_json
 from packager.requirements import Removed
 
-FORMAT = 1
+FORMAT = 2
 _NAME = re.compile(r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$")
 
 
@@ -33,13 +35,17 @@ class LockedRepository:
 
 @dataclass(frozen=True, kw_only=True)
 class LockedPackage:
-    """`hashes` as pip writes them (sha256:...); `via` are the repositories and packages that asked for it."""
+    """`hashes` as pip writes them (sha256:...); `via` are the repositories and packages that asked for it.
+
+    `index` is the address of the index it was found in, without credentials; None for one from an address of its own.
+    """
 
     name: str
     version: str
     url: str | None
     hashes: tuple[str, ...]
     via: tuple[str, ...]
+    index: str | None = None
 
     @property
     def pin(self) -> str:
@@ -54,7 +60,8 @@ class LockedPackage:
 
 @dataclass(frozen=True, kw_only=True)
 class Lock:
-    """Repositories (ComfyUI first), packages (by name), and the requirement lines that were left out.
+    """Repositories (ComfyUI first), packages (by name), who asked for what, the conflicts that were settled, and the
+    requirement lines that were left out.
 
     `runtime` tells equal Pythons from different ones: at least `name` and `python`, its full version.
     """
@@ -66,6 +73,8 @@ class Lock:
     runtime: dict[str, str]
     repositories: tuple[LockedRepository, ...]
     packages: tuple[LockedPackage, ...]
+    asked: tuple[Wish, ...] = ()
+    decisions: tuple[Decision, ...] = ()
     removed: tuple[Removed, ...] = ()
 
     @property
@@ -94,12 +103,14 @@ def load_lock(path: Path) -> Lock:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(
-            f"cannot be read as a lock: {error}", where=str(path), remedy="make it anew: packager lock"
+            f"cannot be read as a lock: {error}", where=str(path), remedy="make it anew: packager lock RECIPE --upgrade"
         ) from error
     fault = next(Draft202012Validator(_SCHEMA).iter_errors(value), None)
     if fault:
         field = ".".join(str(part) for part in fault.absolute_path) or "document"
-        raise InputError(f"{field}: {fault.message[:200]}", where=str(path), remedy="make it anew: packager lock")
+        raise InputError(
+            f"{field}: {fault.message[:200]}", where=str(path), remedy="make it anew: packager lock RECIPE --upgrade"
+        )
     return Lock(
         version_id=value["version_id"],
         recipe_digest=value["recipe_digest"],
@@ -111,8 +122,17 @@ def load_lock(path: Path) -> Lock:
             LockedPackage(**{**item, "hashes": tuple(item["hashes"]), "via": tuple(item["via"])})
             for item in value["packages"]
         ),
+        asked=tuple(_wish(item) for item in value["asked"]),
+        decisions=tuple(
+            Decision(**{**item, **{key: tuple(map(_wish, item[key])) for key in ("wants", "overruled")}})
+            for item in value["decisions"]
+        ),
         removed=tuple(Removed(**item) for item in value["removed"]),
     )
+
+
+def _wish(value: dict[str, Any]) -> Wish:
+    return Wish(**{**value, "through": tuple(value["through"])})
 
 
 def parse_compiled(text: str) -> list[LockedPackage]:
@@ -136,21 +156,34 @@ def parse_compiled(text: str) -> list[LockedPackage]:
                 url=url or None,
                 hashes=tuple(line.removeprefix("--hash=") for line in lines if line.startswith("--hash=")),
                 via=_via(lines),
+                index=_index(lines),
             )
         )
     return sorted(packages, key=lambda package: package.name)
 
 
 def _via(lines: list[str]) -> tuple[str, ...]:
-    """Who asked: the words after `# via`, on its line or below it; `-r ComfyUI.txt` is ComfyUI."""
+    """Who asked: the words after `# via`, on its line or below it; `-r ComfyUI.txt` is ComfyUI. What the recipe lays
+    down (`-c`, `--override`) asks for nothing."""
     asked: list[str] = []
     for line in lines:
-        if not line.startswith("#"):
+        if not line.startswith("#") or line.startswith("# from "):
             continue
         word = line.lstrip("# ").removeprefix("via").strip()
-        if word:
-            asked.append(re.sub(r"^-[rc] |\.txt$", "", word))
+        if word and not word.startswith(("-c ", "--")):
+            asked.append(re.sub(r"^-r |\.txt$", "", word))
     return tuple(asked)
+
+
+def _index(lines: list[str]) -> str | None:
+    """The address after `# from`, without credentials; of a folder of this machine its name alone."""
+    found = next((line.removeprefix("# from ") for line in lines if line.startswith("# from ")), None)
+    if found is None:
+        return None
+    parts = urlsplit(found)
+    if parts.scheme not in ("http", "https"):
+        return PurePosixPath(unquote(parts.path).replace("\\", "/")).name
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 _TEXT = {"type": "string"}
@@ -161,6 +194,11 @@ _TEXTS = {"type": "array", "items": _TEXT}
 def _record(**fields: dict[str, Any]) -> dict[str, Any]:
     return {"type": "object", "additionalProperties": False, "required": list(fields), "properties": fields}
 
+
+_WISHES = {
+    "type": "array",
+    "items": _record(layer=_TEXT, file=_TEXT, line={"type": "integer"}, text=_TEXT, through=_TEXTS),
+}
 
 _SCHEMA = _record(
     format={"const": FORMAT},
@@ -188,6 +226,14 @@ _SCHEMA = _record(
             url={"anyOf": [{"type": "null"}, {"type": "string", "pattern": r"^(git\+)?https://\S+$"}]},
             hashes={"type": "array", "items": {"type": "string", "pattern": "^[a-z0-9]+:[0-9a-f]+$"}},
             via=_TEXTS,
+            index=_OPTIONAL,
+        ),
+    },
+    asked=_WISHES,
+    decisions={
+        "type": "array",
+        "items": _record(
+            package=_TEXT, wants=_WISHES, overruled=_WISHES, chosen=_TEXT, rule=_TEXT, why=_TEXT, override=_TEXT
         ),
     },
     removed={

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+
+from packaging.utils import canonicalize_name
 
 from packager.console import Console
 from packager.errors import InputError
@@ -32,15 +35,18 @@ class Locking:
         """Where `packager lock` writes, and a build looks."""
         return self.recipe.path.with_name(f"{self.recipe.path.stem}.{self.target.name}.lock.json")
 
-    def obtain(self, journal: Journal, given: Path | None) -> Lock:
+    def obtain(self, journal: Journal, given: Path | None, *, refresh: bool = False) -> Lock:
         """The lock to build from; a copy lies in the work folder as lock.json, so that a build can be repeated.
 
-        A new resolution is reused while recipe, Python, local repositories and wheels are the same; a remote branch is
-        not asked again where it stands. Raises InputError for a lock that does not fit.
+        With `refresh` a stale lock is made anew in its place. A new resolution is reused while recipe, Python, local
+        repositories and wheels are the same; a remote branch is not asked again where it stands. Raises InputError for
+        a lock that does not fit.
         """
         check_source_names(self.recipe, self.origins.settings)
         path = self.work / "lock.json"
         given = given or (self.beside_recipe if self.beside_recipe.is_file() else None)
+        if given and refresh and given.is_file():
+            self.refresh(given)
         inputs = digest(sha256_file(given)) if given else self._inputs()
 
         def action() -> str:
@@ -55,7 +61,19 @@ class Locking:
         journal.run("resolve", inputs, action, intact=intact)
         return self.checked(path)
 
-    def resolve(self) -> Lock:
+    def refresh(self, path: Path, *, upgrade: Collection[str] | None = None) -> None:
+        """Make the lock at `path` anew if it is stale or not there.
+
+        With `upgrade`, always: only what it names may change then, and everything if it names nothing. What a stale
+        lock holds is kept as far as the recipe still allows it. Raises InputError for a name the lock does not hold.
+        """
+        previous = load_lock(path) if path.is_file() and upgrade != () else None
+        if previous and upgrade:
+            _check_names(previous, upgrade, path)
+        if previous is None or upgrade or self.staleness(previous):
+            self.resolve(previous, upgrade or ()).save(path)
+
+    def resolve(self, previous: Lock | None = None, upgrade: Collection[str] = ()) -> Lock:
         return resolve(
             self.recipe,
             target=self.target,
@@ -63,6 +81,8 @@ class Locking:
             origins=self.origins,
             work=self.work / "resolve",
             console=self.console,
+            previous=previous,
+            upgrade=upgrade,
         )
 
     def checked(self, path: Path) -> Lock:
@@ -72,7 +92,7 @@ class Locking:
             raise InputError(
                 f"does not fit this build: {why}",
                 where=str(path),
-                remedy="make it anew: packager lock RECIPE --upgrade",
+                remedy="make it anew with `packager lock RECIPE`, or build with --refresh-lock",
             )
         return lock
 
@@ -98,3 +118,14 @@ class Locking:
             sorted(path.name for path in wheels.iterdir()) if wheels else [],
             [pin.tree for pin in self.origins.local_pins(self.recipe)],
         )
+
+
+def _check_names(lock: Lock, names: Collection[str], path: Path) -> None:
+    known = {canonicalize_name(package.name) for package in lock.packages} | {
+        canonicalize_name(repo.name) for repo in lock.repositories
+    }
+    for name in names:
+        if canonicalize_name(name) not in known:
+            raise InputError(
+                f"holds no package or repository '{name}'", where=str(path), remedy="see --explain, or check the name"
+            )

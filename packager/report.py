@@ -30,6 +30,10 @@ def render(report: dict[str, Any]) -> str:
         _section("Removed, by rule", _rule_table(report["cleanup"])),
         _section("Repositories", _table(["name", "commit", "address"], _repository_rows(report["repositories"]))),
         _section("Packages", _table(["name", "version", "asked for by"], _package_rows(report["packages"]))),
+        _section(
+            "Conflicts settled",
+            _table(["package", "who wanted what", "chosen", "rule", "instead"], _conflict_rows(report["conflicts"])),
+        ),
         _section("Requirement lines left out", _table(["where", "line", "reason"], _removed_rows(report["removed"]))),
         _section("Warnings", "".join(f"<pre>{html.escape(text)}</pre>" for text in report["warnings"])),
     ]
@@ -101,3 +105,16 @@ def _package_rows(packages: Sequence[dict[str, Any]]) -> list[list[str]]:
 
 def _removed_rows(removed: Sequence[dict[str, Any]]) -> list[list[str]]:
     return [[f"{item['file']}:{item['line']}", item["text"], item["reason"]] for item in removed]
+
+
+def _conflict_rows(conflicts: Sequence[dict[str, Any]]) -> list[list[str]]:
+    return [
+        [
+            item["package"],
+            "; ".join(f"{wish['layer']}: {wish['text']} ({wish['file']}:{wish['line']})" for wish in item["wants"]),
+            item["chosen"],
+            f"{item['rule']}: {item['why']}",
+            item["override"],
+        ]
+        for item in conflicts
+    ]

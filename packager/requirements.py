@@ -14,7 +14,7 @@ from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
 
-_MAX_BYTES = 256 * 1024
+MAX_BYTES = 256 * 1024
 _MAX_INCLUDES = 20
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -25,6 +25,8 @@ _BOMS = (
 )
 _INCLUDE = re.compile(r"^(?:-r|--requirement)(?:\s+|\s*=\s*|(?=[^\s-]))(?P<file>.+)$")
 _OPTION_TAIL = re.compile(r"\s+--?[a-zA-Z].*$")  # `package==1.0 --hash=sha256:...`
+_ADDRESS = re.compile(r"^(git\+)?https://\S+$")
+_PATH = re.compile(r"^([a-zA-Z]:)?[./\\~]")
 _COMMENT = re.compile(r"(^|\s)#.*$")
 
 
@@ -68,9 +70,9 @@ def read_requirements(file: Path, *, root: Path) -> Requirements:
     return Requirements(kept=tuple(kept), removed=tuple(removed))
 
 
-def parse_requirements(lines: Sequence[str], *, file: str) -> Requirements:
-    """The same for requirements that stand in another kind of file, one text each."""
-    judged = [_judge(file, number, text.strip()) for number, text in enumerate(lines, 1)]
+def parse_requirements(lines: Sequence[tuple[int, str]], *, file: str) -> Requirements:
+    """The same for requirements that stand in another kind of file: the line and the text of each."""
+    judged = [item for number, text in lines for item in _judge(file, number, " ".join(text.split()))]
     return Requirements(
         kept=tuple(item for item in judged if isinstance(item, Line)),
         removed=tuple(item for item in judged if isinstance(item, Removed)),
@@ -93,14 +95,14 @@ def decode(content: bytes) -> str:
 def _read(file: Path, root: Path, seen: list[Path]) -> Iterator[Line | Removed]:
     name = file.relative_to(root).as_posix() if file.is_relative_to(root) else file.name
     seen.append(file)
-    if file.stat().st_size > _MAX_BYTES:
-        yield Removed(file=name, line=1, text="(whole file)", reason=f"larger than {_MAX_BYTES // 1024} KiB")
+    if file.stat().st_size > MAX_BYTES:
+        yield Removed(file=name, line=1, text="(whole file)", reason=f"larger than {MAX_BYTES // 1024} KiB")
         return
     for number, text in _logical_lines(decode(file.read_bytes())):
         if include := _INCLUDE.match(text):
             yield from _include(name, number, text, (file.parent / include["file"].strip("\"' ")), root, seen)
         else:
-            yield _judge(name, number, text)
+            yield from _judge(name, number, text)
 
 
 def _include(name: str, number: int, text: str, wanted: Path, root: Path, seen: list[Path]) -> Iterator[Line | Removed]:
@@ -143,37 +145,60 @@ def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
         yield start, rest
 
 
-def _judge(name: str, number: int, text: str) -> Line | Removed:
-    def no(reason: str) -> Removed:
-        return Removed(file=name, line=number, text=text, reason=reason)
+def _judge(name: str, number: int, text: str) -> Iterator[Line | Removed]:
+    """What becomes of one line: itself, or the reason why not; options behind a requirement are answered apart."""
+    bare = text if text.startswith("-") else _OPTION_TAIL.sub("", text)
+    reason = _objection(bare)
+    if reason:
+        yield Removed(file=name, line=number, text=text, reason=reason)
+        return
+    requirement = bare if not _ADDRESS.match(bare) else _named_address(bare)
+    if requirement is None:
+        reason = "an address that tells no package name; write `name @ URL`"
+        yield Removed(file=name, line=number, text=text, reason=reason)
+        return
+    yield Line(file=name, line=number, requirement=requirement)
+    if tail := text[len(bare) :].strip():
+        reason = f"an option of '{requirement}', which stays: hashes and build flags are the lock's to choose"
+        yield Removed(file=name, line=number, text=tail, reason=reason)
 
+
+def _objection(text: str) -> str | None:
+    """Why a line is no requirement that can be shipped; None if there is nothing to say against it."""
     if text.startswith("-"):
-        return no("an option: indexes, links and flags are the recipe's to choose")
-    if re.match(r"^([a-zA-Z]:)?[./\\~]", text):
-        return no("a path: only packages from an index or an https address can be shipped")
-    bare = _OPTION_TAIL.sub("", text)
-    if re.match(r"^(git\+)?https://\S+$", bare):
-        return _bare_address(name, number, text, bare) or no(
-            "an address that tells no package name; write `name @ URL`"
-        )
+        return "an option: indexes, links and flags are the recipe's to choose"
+    if _PATH.match(text) or _PATH.match(text.partition("@")[2].strip()):
+        return "a path: only packages from an index or an https address can be shipped"
+    if _ADDRESS.match(text):
+        return None
+    if re.match(r"^[a-zA-Z][a-zA-Z0-9+.-]*:", text):
+        return "an address that is not https: it would not be found on another machine"
     try:
-        requirement = Requirement(bare)
+        requirement = Requirement(text)
     except InvalidRequirement as error:
-        return no(f"not a requirement (PEP 508): {str(error).splitlines()[0]}")
+        return f"not a requirement (PEP 508): {str(error).splitlines()[0]}"
     if requirement.url and not requirement.url.startswith(("https://", "git+https://")):
-        return no("an address that is not https: it would not be found on another machine")
-    return Line(file=name, line=number, requirement=bare)
+        return "an address that is not https: it would not be found on another machine"
+    return None
 
 
-def _bare_address(name: str, number: int, text: str, url: str) -> Line | None:
+def _named_address(url: str) -> str | None:
     """`https://.../name-1.0-py3-none-any.whl` and `git+https://...#egg=name` tell their package's name."""
     if egg := re.search(r"[#&]egg=([A-Za-z0-9][A-Za-z0-9._-]*)", url):
-        return Line(file=name, line=number, requirement=f"{egg[1]} @ {url.split('#')[0]}")
+        return _requirement(egg[1], url.split("#")[0])
     path = url.split("#")[0].split("?")[0]
     if path.endswith(".whl") and len(parts := path.rsplit("/", 1)[-1].split("-")) >= 5:
-        return Line(file=name, line=number, requirement=f"{parts[0]} @ {url}")
-    if text.startswith("git+"):
-        repository = path.removesuffix("/").rsplit("/", 1)[-1].split("@")[0].removesuffix(".git")
-        if re.match(r"^[A-Za-z0-9][A-Za-z0-9._-]*$", repository):
-            return Line(file=name, line=number, requirement=f"{repository} @ {url}")
+        return _requirement(parts[0], url)
+    if url.startswith("git+"):
+        return _requirement(path.removesuffix("/").rsplit("/", 1)[-1].split("@")[0].removesuffix(".git"), url)
     return None
+
+
+def _requirement(name: str, url: str) -> str | None:
+    """`name @ url` if that is a requirement."""
+    text = f"{name} @ {url}"
+    try:
+        Requirement(text)
+    except InvalidRequirement:
+        return None
+    return text

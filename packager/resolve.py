@@ -6,30 +6,34 @@ change the outcome. `overrides:` of the recipe win over everything, `constraints
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
 from packager import uv
+from packager.conflicts import Wish
 from packager.console import Console
+from packager.declared import declared_requirements
+from packager.document import read_document
 from packager.errors import InputError
 from packager.fetch.sources import SourceRequest, pin_all, place_all
-from packager.filesystem import remove_tree
-from packager.lock import Lock, LockedPackage, LockedRepository, parse_compiled
+from packager.lock import Lock, LockedRepository
+from packager.markers import applies, marker_environment
 from packager.origins import Origins
-from packager.recipe import Recipe
-from packager.requirements import Removed, Requirements, decode, parse_requirements, read_requirements
+from packager.recipe import Recipe, Repository
+from packager.requirements import Removed, Requirements
 from packager.settings import Settings
+from packager.settlement import PYTHON_PACKAGES, Settled, Settlement
+from packager.solver import Solver
+from packager.special_packages import special_packages
 from packager.targets import Target
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 # In every bundle, whatever the recipe says: helpers install with it.
 ALWAYS = ("pip",)
+ELSEWHERE = "its marker names another target or Python"
 
 
 def resolve(
@@ -40,13 +44,16 @@ def resolve(
     origins: Origins,
     work: Path,
     console: Console,
+    previous: Lock | None = None,
+    upgrade: Collection[str] = (),
 ) -> Lock:
     """Make the lock. `work` is a folder of its own for checkouts and uv's input.
 
-    Raises FetchError, ResolveError, InputError.
+    What `previous` has locked is kept where the recipe still allows it, but for the packages and repositories that
+    `upgrade` names; without it everything is the newest. Raises FetchError, ResolveError, InputError.
     """
     check_source_names(recipe, origins.settings)
-    repositories = _pin(recipe, origins, console)
+    repositories = _pin(_held(recipe, previous, upgrade), origins, console)
     lock = Lock(
         version_id=recipe.version_id,
         recipe_digest=recipe.digest,
@@ -65,20 +72,54 @@ def resolve(
         offline=origins.offline,
         replace=True,
     )
-    gathered = {repo.name: gather_requirements(checkouts / repo.name) for repo in repositories}
+    environment = marker_environment(target, lock.python_version)
+    gathered = _here({repo.name: declared_requirements(checkouts / repo.name) for repo in repositories}, environment)
     removed = [replace(item, file=f"{name}/{item.file}") for name, found in gathered.items() for item in found.removed]
     for item in removed:
-        console.warn(f"{item.file}:{item.line}: left out '{item.text}': {item.reason}")
-    packages = _compile(
+        say = console.detail if item.reason == ELSEWHERE else console.warn
+        say(f"{item.file}:{item.line}: left out '{item.text}': {item.reason}")
+    asked = [wish for name, found in gathered.items() for wish in _wishes(name, found)]
+    settled = _settle(
         recipe,
-        gathered,
+        asked,
         target=target,
         python=lock.python_version,
         folder=work / "uv",
         origins=origins,
+        previous=previous,
+        upgrade=upgrade,
     )
-    console.info(f"{len(repositories)} repositories, {len(packages)} packages")
-    return replace(lock, packages=tuple(packages), removed=tuple(removed))
+    for decision in settled.decisions:
+        console.warn(str(decision))
+    counts = f"{len(settled.packages)} packages, {len(settled.decisions)} conflicts settled"
+    console.info(f"{len(repositories)} repositories, {counts}")
+    for field in (PYTHON_PACKAGES, "constraints", "overrides"):
+        asked += _recipe_wishes(recipe, field, getattr(recipe, field))
+    return replace(
+        lock,
+        packages=settled.packages,
+        asked=tuple(asked),
+        decisions=settled.decisions,
+        removed=tuple(removed),
+    )
+
+
+def _held(recipe: Recipe, previous: Lock | None, upgrade: Collection[str]) -> Recipe:
+    """The recipe with the commits of `previous`, of repositories whose address and ref are the same still."""
+    if previous is None:
+        return recipe
+    upgraded = {canonicalize_name(name) for name in upgrade}
+    known = {(repo.name, repo.url, repo.ref): repo.commit for repo in previous.repositories}
+
+    def held(repo: Repository) -> Repository:
+        commit = known.get((repo.name, _public(repo.url), repo.ref))
+        return (
+            replace(repo, commit=repo.commit or commit or None)
+            if canonicalize_name(repo.name) not in upgraded
+            else repo
+        )
+
+    return replace(recipe, comfy=held(recipe.comfy), custom_nodes=tuple(map(held, recipe.custom_nodes)))
 
 
 def check_source_names(recipe: Recipe, settings: Settings) -> None:
@@ -89,22 +130,6 @@ def check_source_names(recipe: Recipe, settings: Settings) -> None:
             raise InputError(
                 f"the recipe has no repository '{name}'", where="--source", remedy=f"use one of {', '.join(known)}"
             )
-
-
-def gather_requirements(checkout: Path) -> Requirements:
-    """What a repository asks for: requirements.txt, else `[project] dependencies` of pyproject.toml, else nothing."""
-    listed = checkout / "requirements.txt"
-    if listed.is_file():
-        return read_requirements(listed, root=checkout)
-    project = checkout / "pyproject.toml"
-    if not project.is_file():
-        return Requirements()
-    try:
-        table = tomllib.loads(decode(project.read_bytes()))
-        dependencies = table.get("project", {}).get("dependencies", [])
-        return parse_requirements([str(item) for item in dependencies], file=project.name)
-    except (ValueError, AttributeError, TypeError) as error:
-        return Requirements(removed=(Removed(file=project.name, line=1, text="(whole file)", reason=str(error)),))
 
 
 def _pin(recipe: Recipe, origins: Origins, console: Console) -> tuple[LockedRepository, ...]:
@@ -125,33 +150,74 @@ def _public(url: str) -> str:
     return url if "://" in url else Path(url).name
 
 
-def _compile(
+def _wishes(layer: str, found: Requirements) -> list[Wish]:
+    return [
+        Wish(layer=layer, file=f"{layer}/{line.file}", line=line.line, text=line.requirement) for line in found.kept
+    ]
+
+
+def _recipe_wishes(recipe: Recipe, field: str, lines: Sequence[str]) -> list[Wish]:
+    """The recipe's lines under `field`, with the line each stands in."""
+    places = read_document(recipe.path).lines
+    return [
+        Wish(layer=field, file=recipe.path.name, line=places.get((field, position), 1), text=text)
+        for position, text in enumerate(lines)
+    ]
+
+
+def _here(gathered: Mapping[str, Requirements], environment: Mapping[str, str]) -> dict[str, Requirements]:
+    """The requirements without those whose marker names another target; these are on record too."""
+    sorted_out = {}
+    for name, found in gathered.items():
+        kept = [line for line in found.kept if applies(Requirement(line.requirement), environment)]
+        elsewhere = [
+            Removed(file=line.file, line=line.line, text=line.requirement, reason=ELSEWHERE)
+            for line in found.kept
+            if line not in kept
+        ]
+        sorted_out[name] = Requirements(kept=tuple(kept), removed=(*found.removed, *elsewhere))
+    return sorted_out
+
+
+def _settle(
     recipe: Recipe,
-    gathered: Mapping[str, Requirements],
+    wishes: Sequence[Wish],
     *,
     target: Target,
     python: str,
     folder: Path,
     origins: Origins,
-) -> list[LockedPackage]:
-    """Run `uv pip compile` over one file a layer, named so that uv's `# via -r NAME.txt` tells who asked."""
-    remove_tree(folder)
-    folder.mkdir(parents=True)
-    layers = {name: [line.requirement for line in found.kept] for name, found in gathered.items()}
-    layers["python_packages"] = list(recipe.python_packages)
-    layers["packager"] = list(ALWAYS)
-    command = ["pip", "compile", "--quiet", "--no-header", "--generate-hashes", "--no-config"]
-    command += ["--python-version", python, "--python-platform", target.uv_platform, "--no-python-downloads"]
-    command += uv.install_options(recipe.accelerator, target=target, wheels=origins.wheels, offline=origins.offline)
-    for option, lines in (
-        ("--constraints", recipe.constraints),
-        ("--overrides", recipe.overrides),
-        ("--excludes", recipe.excludes),
-    ):
-        if lines:
-            (folder / f"{option[2:]}.in").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-            command += [option, f"{option[2:]}.in"]
-    for name, asked in layers.items():
-        (folder / f"{name}.txt").write_text("".join(f"{line}\n" for line in asked), encoding="utf-8")
-        command.append(f"{name}.txt")
-    return parse_compiled(uv.run_uv(command, cwd=folder).stdout)
+    previous: Lock | None,
+    upgrade: Collection[str],
+) -> Settled:
+    """The one resolution. `previous` and `upgrade` as in resolve()."""
+    options = ["--python-version", python, "--python-platform", target.uv_platform, "--no-python-downloads"]
+    options += uv.install_options(recipe.accelerator, target=target, wheels=origins.wheels, offline=origins.offline)
+    kept = previous.packages if previous else ()
+    upgraded = {canonicalize_name(name) for name in upgrade}
+    nodes = {repo.name for repo in recipe.custom_nodes}
+    environment = marker_environment(target, python)
+    packages = _recipe_wishes(recipe, PYTHON_PACKAGES, recipe.python_packages)
+    always = [Wish(layer="packager", file="packager", line=1, text=name) for name in ALWAYS]
+    settlement = Settlement(
+        core=[
+            *(wish for wish in wishes if wish.layer not in nodes),
+            *(wish for wish in packages if applies(wish.requirement, environment)),
+            *always,
+        ],
+        nodes=[wish for wish in wishes if wish.layer in nodes],
+        constraints=_recipe_wishes(recipe, "constraints", recipe.constraints),
+        overrides=_recipe_wishes(recipe, "overrides", recipe.overrides),
+        solver=Solver(
+            folder=folder,
+            options=tuple(options),
+            constraints=recipe.constraints,
+            overrides=recipe.overrides,
+            excludes=recipe.excludes,
+            preferred=tuple(package.pin for package in kept if canonicalize_name(package.name) not in upgraded),
+        ),
+        table=special_packages(),
+        target=target.name,
+        accelerator=recipe.accelerator,
+    )
+    return settlement.run()

@@ -20,7 +20,9 @@ _UNREACHABLE = re.compile(
     re.IGNORECASE,
 )
 _UNSOLVABLE = re.compile(
-    r"no solution found|requirements are unsatisfiable|were not found in the (package registry|cache)", re.IGNORECASE
+    r"no solution found|requirements are unsatisfiable|were not found in the (package registry|cache)|"
+    r"conflicting urls|failed to (download and )?build",
+    re.IGNORECASE,
 )
 _WAYS_OUT = "check the network and UV_DEFAULT_INDEX, or build --offline with --wheels-dir"
 

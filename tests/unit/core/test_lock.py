@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from packager.conflicts import Decision, Wish
 from packager.errors import InputError
 from packager.lock import Lock, LockedPackage, LockedRepository, load_lock, parse_compiled
 from packager.requirements import Removed
@@ -15,14 +16,20 @@ aiohttp==3.13.2 \\
     --hash=sha256:aa \\
     --hash=sha256:bb
     # via
+    #   -c constraints.in
     #   -r ComfyUI.txt
+    #   --override overrides.in
     #   hello
+    # from https://user:secret@index.example.org/simple?token=1
 attrs==25.1.0 \\
     --hash=sha256:cc
     # via aiohttp
+    # from file:///home/me/my%20wheels
 tool @ git+https://github.com/org/tool@0123456789012345678901234567890123456789
     # via -r node.txt
 """
+
+WISH = Wish(layer="n", file="n/requirements.txt", line=2, text="attrs<2", through=("a==1",))
 
 
 def lock() -> Lock:
@@ -34,6 +41,18 @@ def lock() -> Lock:
         runtime={"name": "host", "python": "3.11.7"},
         repositories=(LockedRepository(name="ComfyUI", url="https://x", ref=None, commit="1" * 40, tree="2" * 40),),
         packages=tuple(parse_compiled(COMPILED)),
+        asked=(WISH,),
+        decisions=(
+            Decision(
+                package="attrs",
+                wants=(WISH,),
+                overruled=(WISH,),
+                chosen="attrs==25.1.0",
+                rule="core-wins",
+                why="w",
+                override="o",
+            ),
+        ),
         removed=(Removed(file="n/requirements.txt", line=3, text="-e .", reason="an option"),),
     )
 
@@ -41,9 +60,15 @@ def lock() -> Lock:
 def test_uv_output_is_read_whole() -> None:
     aiohttp, attrs, tool = parse_compiled(COMPILED)
     assert aiohttp == LockedPackage(
-        name="aiohttp", version="3.13.2", url=None, hashes=("sha256:aa", "sha256:bb"), via=("ComfyUI", "hello")
+        name="aiohttp",
+        version="3.13.2",
+        url=None,
+        hashes=("sha256:aa", "sha256:bb"),
+        via=("ComfyUI", "hello"),
+        index="https://index.example.org/simple",
     )
     assert attrs.via == ("aiohttp",)
+    assert attrs.index == "my wheels", "where it lies is this machine's affair"
     assert tool.url is not None
     assert tool.url.endswith("0123456789")
     assert aiohttp.requirement == "aiohttp==3.13.2 \\\n    --hash=sha256:aa \\\n    --hash=sha256:bb"
@@ -70,6 +95,8 @@ def test_constraints_hold_versions_only() -> None:
         {"packages": [{"name": "a", "version": "1 --pre", "url": None, "hashes": [], "via": []}]},
         {"packages": [{"name": "a", "version": "", "url": "file:///etc/x", "hashes": [], "via": []}]},
         {"packages": [{"name": "a", "version": "1", "url": None, "hashes": ["sha256:0 --pre"], "via": []}]},
+        {"decisions": [{"package": "a"}]},
+        {"asked": [{"layer": "a", "file": "b", "line": "1", "text": "c", "through": []}]},
         {"surprise": 1},
     ],
 )

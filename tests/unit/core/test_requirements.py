@@ -57,6 +57,13 @@ def test_every_encoding_reads_the_same(tmp_path: Path, encode: object) -> None:
         ("name @ file:///home/me/x.whl", "not https"),
         ("name @ http://example.org/x.whl", "not https"),
         ("name @ git+ssh://git@example.org/x", "not https"),
+        ("name @ C:\\wheels\\x.whl", "a path"),
+        ("name @ ./x.whl", "a path"),
+        ("name@/abs/x.whl", "a path"),
+        ("file:///home/me/x.whl", "not https"),
+        ("git+ssh://git@example.org/x.git", "not https"),
+        ("git+https://example.org/--upload-pack=x", "tells no package name"),
+        ("numpy<1.24>=1.18", "not a requirement"),
         ("https://example.org/archive.tar.gz", "tells no package name"),
         ("torch = 2.0", "not a requirement"),
         ("numpy>=1.0,,<2", "not a requirement"),
@@ -84,6 +91,23 @@ def test_comments_continuations_hashes_and_markers(tmp_path: Path) -> None:
         "z[extra]~=1.0",
         "url @ https://example.org/a-1.0-py3-none-any.whl#sha256=00",
     ]
+
+
+def test_options_behind_a_requirement_are_on_record(tmp_path: Path) -> None:
+    found = read(tmp_path, "onnxruntime-gpu --extra-index-url https://evil.example/simple\nx==1 --hash=sha256:00\n")
+    assert kept(found) == ["onnxruntime-gpu", "x==1"]
+    assert [(item.line, item.text) for item in found.removed] == [
+        (1, "--extra-index-url https://evil.example/simple"),
+        (2, "--hash=sha256:00"),
+    ]
+
+
+@given(st.text(max_size=80) | st.from_regex(r"[a-z@+:/.#=<>\[\]; -]{0,60}", fullmatch=True))
+def test_what_is_kept_stays_as_it_is(text: str) -> None:
+    """Sanitising is idempotent: what passed once passes again, unchanged and with nothing left out."""
+    once = parse_requirements([(1, text)], file="x")
+    again = parse_requirements([(line.line, line.requirement) for line in once.kept], file="x")
+    assert again == Requirements(kept=once.kept)
 
 
 def test_bare_addresses_tell_their_name(tmp_path: Path) -> None:
@@ -123,15 +147,15 @@ def test_include_loop_and_huge_file_end(tmp_path: Path) -> None:
 
 
 def test_dependencies_of_a_project_table_go_through_the_same_gate() -> None:
-    found = parse_requirements(["numpy", "-r x", "a @ file:///x"], file="pyproject.toml")
+    found = parse_requirements([(4, "numpy"), (5, "-r x"), (6, "a @ file:///x")], file="pyproject.toml")
     assert kept(found) == ["numpy"]
-    assert len(found.removed) == 2
+    assert [item.line for item in found.removed] == [5, 6]
 
 
 @given(st.binary(max_size=400))
 def test_any_bytes_are_answered(content: bytes) -> None:
     """Nothing raises, and what is kept is a requirement that names neither a file nor an option."""
-    found = parse_requirements(decode(content).splitlines(), file="x")
+    found = parse_requirements(list(enumerate(decode(content).splitlines(), 1)), file="x")
     for line in found.kept:
         requirement = Requirement(line.requirement)
         assert requirement.url is None or requirement.url.startswith(("https://", "git+https://"))

@@ -1,0 +1,113 @@
+"""Why a package is in a lock: who asked for it, through which packages, and which rule chose its version."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from dataclasses import dataclass
+from typing import Any
+
+from packaging.utils import canonicalize_name
+
+from packager.conflicts import Decision, Wish
+from packager.errors import InputError
+from packager.lock import Lock, LockedPackage
+
+_LAWS = ("constraints", "overrides")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explanation:
+    """`locked` is None for a package that is not in the lock, and `decisions` say why not.
+
+    `asked` has one wish for each line that leads to the package, the packages between in `through`.
+    """
+
+    package: str
+    target: str
+    locked: LockedPackage | None
+    asked: tuple[Wish, ...]
+    decisions: tuple[Decision, ...]
+    rule: str
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    def __str__(self) -> str:
+        origin = f", from {self.locked.url or self.locked.index or 'an index'}" if self.locked else ""
+        pin = self.locked.version or self.locked.url if self.locked else "is not installed"
+        lines = [f"{self.package} {pin} for {self.target}{origin}", "asked for by:"]
+        lines += [f"    {_chain(wish, self.package)}" for wish in self.asked] or ["    the packager, for every bundle"]
+        lines.append(f"version chosen by: {self.rule}")
+        lines += [f"    {line}" for decision in self.decisions for line in str(decision).splitlines()]
+        return "\n".join(lines)
+
+
+def explain(lock: Lock, name: str, *, where: str) -> Explanation:
+    """Explain package `name`. Raises InputError, naming the lock `where`, if it is neither in it nor decided upon."""
+    wanted = canonicalize_name(name)
+    packages: dict[str, LockedPackage] = {canonicalize_name(item.name): item for item in lock.packages}
+    locked = packages.get(wanted)
+    decisions = tuple(item for item in lock.decisions if _concerns(item, wanted, locked))
+    direct = tuple(wish for wish in lock.asked if wish.package == wanted and wish.layer not in _LAWS)
+    if locked is None and not decisions and not direct:
+        close = difflib.get_close_matches(wanted, packages, n=3)
+        remedy = f"did you mean {' or '.join(close)}?" if close else "the packages are listed in the lock"
+        raise InputError(f"holds no package '{name}'", where=where, remedy=remedy)
+    chains = [] if locked is None else _chains(lock, packages, wanted)
+    overruled = [wish for item in decisions for wish in item.overruled]
+    return Explanation(
+        package=wanted,
+        target=lock.target,
+        locked=locked,
+        asked=tuple(dict.fromkeys([*direct, *chains, *overruled])),
+        decisions=decisions,
+        rule=_rule(lock, wanted, decisions),
+    )
+
+
+def _chain(wish: Wish, package: str) -> str:
+    steps = "".join(f" > {step}" for step in wish.through)
+    end = f" > {package}" if wish.through else ""
+    return f"{wish.layer}: '{wish.text}' ({wish.file}:{wish.line}){steps}{end}"
+
+
+def _concerns(decision: Decision, package: str, locked: LockedPackage | None) -> bool:
+    return (
+        decision.package == package
+        or any(wish.package == package for wish in decision.wants)
+        or (locked is not None and decision.chosen in (locked.name, locked.pin))
+    )
+
+
+def _rule(lock: Lock, package: str, decisions: tuple[Decision, ...]) -> str:
+    if decisions:
+        return f"{decisions[0].rule}: {decisions[0].why}"
+    for law in _LAWS:
+        for wish in lock.asked:
+            if wish.layer == law and wish.package == package:
+                return f"recipe: '{wish.text}' under `{law}:` ({wish.file}:{wish.line})"
+    return "newest: the newest version that all who ask admit, unless an older lock held another"
+
+
+def _chains(lock: Lock, packages: dict[str, LockedPackage], package: str) -> list[Wish]:
+    """For each line that leads to `package`, the wish with the shortest chain of packages between."""
+    by_package: dict[str, list[Wish]] = {}
+    for wish in lock.asked:
+        if wish.layer not in _LAWS:
+            by_package.setdefault(wish.package, []).append(wish)
+    for decision in lock.decisions:  # one package may stand for others, under whose names the lines ask
+        for wish in decision.wants:
+            if wish.package != decision.chosen and not wish.through:
+                by_package.setdefault(decision.chosen, []).append(wish)
+    found: dict[Wish, Wish] = {}
+    queue: list[tuple[str, tuple[str, ...]]] = [(package, ())]
+    seen = {package}
+    for here, through in queue:
+        for wish in by_package.get(here, ()):
+            found.setdefault(wish, dataclasses.replace(wish, through=through))
+        for above in map(canonicalize_name, packages[here].via):
+            if above in packages and above not in seen:
+                seen.add(above)
+                queue.append((above, (packages[above].pin, *through)))
+    return list(found.values())
