@@ -54,8 +54,8 @@ def install(
 ) -> Installed:
     """Fill `tree`, whose Python is there already, in the order of seeds: ComfyUI, nodes, packages, models, check.
 
-    Raises InputError if it is no ComfyUI, FetchError, or PackagerError. A node's install.py that fails is reported, not raised: whether the node works
-    without it is for the proof to find out.
+    Raises InputError if it is no ComfyUI, FetchError, or PackagerError. A node's install.py that fails is reported, not
+    raised: whether the node works without it is for the proof to find out.
     """
     comfy, *nodes = origins.pins(lock, recipe)
     places = [(comfy, tree.app), *((pin, tree.nodes / pin.name) for pin in nodes)]
