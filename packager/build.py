@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from packager import cleanup, release, runtimes
+from packager import cleanup, release, resources, runtimes
 from packager.console import Console
 from packager.journal import Journal, digest, exclusive
 from packager.lock import Lock, load_lock
@@ -107,7 +107,7 @@ def stage_inputs(stages: Stages) -> dict[str, str]:
         "prove": [stages.wants_proof],
         "publish": [str(stages.output.resolve())],
     }
-    program = release.program_digests()
+    program = resources.program_digests()
     elsewhere = {room for rooms in _ROOMS.values() for room in rooms}
     chain = digest({room: value for room, value in program.items() if room not in elsewhere})
     inputs = {}

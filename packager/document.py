@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, validators
 from jsonschema.exceptions import ValidationError
 
 from packager.errors import DocumentError, Fault, InputError
@@ -87,9 +88,18 @@ def read_document(path: Path) -> Document:
 
 def check_schema(document: Document, schema: dict[str, Any]) -> list[Fault]:
     """Every place where `document` differs from `schema`, in the order of the document's lines."""
-    validator = Draft202012Validator(schema)
+    validator = _Validator(schema)
     faults = [fault for error in validator.iter_errors(document.value) for fault in _schema_faults(document, error)]
     return sorted(faults, key=lambda fault: (fault.line or 0, fault.field))
+
+
+def _whole_pattern(_: Any, pattern: str, instance: Any, __: Any) -> Iterator[ValidationError]:
+    """`pattern` as in JSON Schema, where a final `$` is the very end: Python's would let a line feed through."""
+    if isinstance(instance, str) and not re.search(re.sub(r"\$$", r"\\Z", pattern), instance):
+        yield ValidationError(f"{instance!r} does not match {pattern!r}")
+
+
+_Validator = validators.extend(Draft202012Validator, {"pattern": _whole_pattern})  # type: ignore[no-untyped-call]
 
 
 class _Loader(yaml.SafeLoader):

@@ -19,7 +19,7 @@ from packager.filesystem import write_json
 from packager.requirements import Removed
 
 FORMAT = 2
-_NAME = re.compile(r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$")
+_NAME = re.compile(r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?\Z")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,20 +211,20 @@ _SCHEMA = _record(
         "type": "array",
         "minItems": 1,
         "items": _record(
-            name={"type": "string", "pattern": r"^[A-Za-z0-9_][^/\\:]*$"},
+            name={"type": "string", "pattern": r"^[A-Za-z0-9_][^/\\:]*\Z"},
             url=_TEXT,
             ref=_OPTIONAL,
-            commit={"type": "string", "pattern": "^([0-9a-f]{40,64})?$"},
-            tree={"type": "string", "pattern": "^(sha256:)?[0-9a-f]{40,64}$"},
+            commit={"type": "string", "pattern": r"^([0-9a-f]{40,64})?\Z"},
+            tree={"type": "string", "pattern": r"^(sha256:)?[0-9a-f]{40,64}\Z"},
         ),
     },
     packages={
         "type": "array",
         "items": _record(
             name={"type": "string", "pattern": _NAME.pattern},
-            version={"type": "string", "pattern": r"^[^\s;]*$"},
-            url={"anyOf": [{"type": "null"}, {"type": "string", "pattern": r"^(git\+)?https://\S+$"}]},
-            hashes={"type": "array", "items": {"type": "string", "pattern": "^[a-z0-9]+:[0-9a-f]+$"}},
+            version={"type": "string", "pattern": r"^[^\s;]*\Z"},
+            url={"anyOf": [{"type": "null"}, {"type": "string", "pattern": r"^(git\+)?https://\S+\Z"}]},
+            hashes={"type": "array", "items": {"type": "string", "pattern": r"^[a-z0-9]+:[0-9a-f]+\Z"}},
             via=_TEXTS,
             index=_OPTIONAL,
         ),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 from packaging.utils import canonicalize_name
 
+from packager import resources, uv
 from packager.console import Console
 from packager.errors import InputError
 from packager.filesystem import sha256_file
@@ -15,8 +17,23 @@ from packager.journal import Journal, digest
 from packager.lock import Lock, load_lock
 from packager.origins import Origins
 from packager.recipe import Recipe
-from packager.resolve import check_source_names, resolve
+from packager.resolve import check_source_names, public_address, resolve
 from packager.targets import Target
+
+# The program's parts that decide what a lock holds.
+_RESOLVING = {
+    *(
+        "resolve.py",
+        "declared.py",
+        "requirements.py",
+        "conflicts.py",
+        "settlement.py",
+        "solver.py",
+        "markers.py",
+        "uv.py",
+    ),
+    *("special_packages.py", "special_packages.yml", "accelerators.py", "accelerators.yml", "accelerators", "lock.py"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,11 +84,19 @@ class Locking:
         With `upgrade`, always: only what it names may change then, and everything if it names nothing. What a stale
         lock holds is kept as far as the recipe still allows it. Raises InputError for a name the lock does not hold.
         """
-        previous = load_lock(path) if path.is_file() and upgrade != () else None
+        previous = self._previous(path) if upgrade != () else None
         if previous and upgrade:
             _check_names(previous, upgrade, path)
         if previous is None or upgrade or self.staleness(previous):
             self.resolve(previous, upgrade or ()).save(path)
+
+    def _previous(self, path: Path) -> Lock | None:
+        """The lock at `path`; one that cannot be read counts as none, since it is about to be replaced."""
+        try:
+            return load_lock(path) if path.is_file() else None
+        except InputError as error:
+            self.console.warn(str(error))
+            return None
 
     def resolve(self, previous: Lock | None = None, upgrade: Collection[str] = ()) -> Lock:
         return resolve(
@@ -98,10 +123,12 @@ class Locking:
 
     def staleness(self, lock: Lock) -> str | None:
         """Why `lock` is not one for this build; None if it is."""
+        repositories = [(repo.name, public_address(repo.url)) for repo in self.recipe.repositories]
         for what, locked, wanted in (
             ("the recipe", lock.recipe_digest, self.recipe.digest),
             ("the target", lock.target, self.target.name),
             ("the Python", lock.runtime, self.runtime),
+            ("what the recipe names", [(repo.name, repo.url) for repo in lock.repositories], repositories),
         ):
             if locked != wanted:
                 return f"{what} has changed since it was made"
@@ -115,8 +142,11 @@ class Locking:
             self.target.name,
             self.runtime,
             self.origins.settings,
-            sorted(path.name for path in wheels.iterdir()) if wheels else [],
+            {path.name: sha256_file(path) for path in wheels.iterdir() if path.is_file()} if wheels else {},
             [pin.tree for pin in self.origins.local_pins(self.recipe)],
+            uv.version(),
+            {name: value for name, value in os.environ.items() if name.startswith("UV_")},
+            {name: value for name, value in resources.program_digests().items() if name in _RESOLVING},
         )
 
 

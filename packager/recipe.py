@@ -21,6 +21,8 @@ from packager.errors import DocumentError, Fault, InputError
 _SUFFIXES = (".yml", ".yaml", ".json")
 # Names Windows keeps for devices, whatever their suffix (Microsoft, "Naming Files, Paths, and Namespaces").
 _DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))}
+# Names under which the lock tells the recipe's own wishes from those of nodes.
+_TAKEN = {"packager", "python_packages", "constraints", "overrides"}
 _HUGGING_FACE = "hf://"
 
 
@@ -261,9 +263,11 @@ def _check_nodes(document: Document) -> Iterator[Fault]:
         if pointer == ("comfy",):
             continue
         name = node.get("name") or _repository_name(repo)
-        if not name or name in (".", "..") or any(letter in name for letter in '/\\:*?"<>|'):
+        if not re.search(schema()["$defs"]["name"]["pattern"], name):
             yield document.fault((*pointer, "name"), "no folder name can be made of the repository", "give a name")
             continue
+        if name in _TAKEN:
+            yield document.fault((*pointer, "name"), f"'{name}' is taken for the recipe's own lines", "choose another")
         yield from _check_name(document, (*pointer, "name"), name)
         position = seen.setdefault(name.lower(), pointer[-1] if isinstance(pointer[-1], int) else 0)
         if position != pointer[-1]:

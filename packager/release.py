@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import functools
-import hashlib
 import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from packager import resources
 from packager.archive.checksums import read_checksums, update_checksums
 from packager.archive.manifest import Manifest
 from packager.console import Console
@@ -35,20 +32,6 @@ def measure(root: Path) -> dict[str, int]:
         files += 1
         size += status.st_size
     return {"files": files, "bytes": size}
-
-
-@functools.cache
-def program_digests() -> dict[str, str]:
-    """Hex sha256 of each module and room of the program, by file name (`proof`, `install.py`, `helper_scripts`)."""
-    digests: dict[str, str] = {}
-    for folder in (Path(__file__).parent, resources.helper_scripts()):
-        for path in walk_files(folder):
-            name = path.relative_to(folder).as_posix()
-            room = "helper_scripts" if folder.name == "helper_scripts" else name.split("/")[0]
-            if "__pycache__" not in path.parts and room != "_data":
-                seen = f"{digests.get(room, '')} {name} ".encode() + path.read_bytes()
-                digests[room] = hashlib.sha256(seen).hexdigest()
-    return digests
 
 
 def publish(archives: Path, output: Path) -> dict[str, str]:

@@ -112,7 +112,7 @@ def _held(recipe: Recipe, previous: Lock | None, upgrade: Collection[str]) -> Re
     known = {(repo.name, repo.url, repo.ref): repo.commit for repo in previous.repositories}
 
     def held(repo: Repository) -> Repository:
-        commit = known.get((repo.name, _public(repo.url), repo.ref))
+        commit = known.get((repo.name, public_address(repo.url), repo.ref))
         return (
             replace(repo, commit=repo.commit or commit or None)
             if canonicalize_name(repo.name) not in upgraded
@@ -140,12 +140,12 @@ def _pin(recipe: Recipe, origins: Origins, console: Console) -> tuple[LockedRepo
     pins = pin_all(requests, cache=origins.cache, mirrors=origins.mirrors, console=console, offline=origins.offline)
     # The lock names the recipe's address, so that it says the same on every machine.
     return tuple(
-        LockedRepository(name=repo.name, url=_public(repo.url), ref=repo.ref, commit=pin.commit, tree=pin.tree)
+        LockedRepository(name=repo.name, url=public_address(repo.url), ref=repo.ref, commit=pin.commit, tree=pin.tree)
         for repo, pin in zip(recipe.repositories, pins, strict=True)
     )
 
 
-def _public(url: str) -> str:
+def public_address(url: str) -> str:
     """A local folder goes into the lock by its name alone: where it lies is this machine's affair."""
     return url if "://" in url else Path(url).name
 

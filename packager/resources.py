@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import re
 from pathlib import Path
 
@@ -34,3 +35,17 @@ def version() -> str:
     if not found:
         raise ValueError("version.yml holds no 'version: X.Y.Z' line")
     return found[1]
+
+
+@functools.cache
+def program_digests() -> dict[str, str]:
+    """Hex sha256 of each module and room of the program, by file name (`proof`, `install.py`, `helper_scripts`)."""
+    digests: dict[str, str] = {}
+    for folder in (_PACKAGE, helper_scripts()):
+        for path in sorted(folder.rglob("*")):
+            name = path.relative_to(folder).as_posix()
+            room = "helper_scripts" if folder.name == "helper_scripts" else name.split("/")[0]
+            if path.is_file() and "__pycache__" not in path.parts and room != "_data":
+                seen = f"{digests.get(room, '')} {name} ".encode() + path.read_bytes()
+                digests[room] = hashlib.sha256(seen).hexdigest()
+    return digests

@@ -109,6 +109,11 @@ def test_every_fault_is_listed_with_its_line_and_remedy(tmp_path: Path) -> None:
         (MINIMAL + "models: [{url: 'ftp://example.org/a', path: 'a'}]\n", "is not an https address"),
         (MINIMAL + "models: [{path: 'a'}]\n", "exactly one of url and source"),
         (MINIMAL + "env: {'A B': x}\n", "A B"),
+        (MINIMAL + 'root: "abc\\n"\n', "is not of the right form"),
+        (MINIMAL + "custom_nodes: [{repo: 'https://example.org/a', name: python_packages}]\n", "is taken"),
+        (MINIMAL + "custom_nodes: [{repo: 'https://example.org/ComfyUI'}]\n", "is also ComfyUI itself"),
+        (MINIMAL + "custom_nodes: [{repo: './-node'}]\n", "no folder name"),
+        (MINIMAL + "custom_nodes: [{repo: './--output-file=x'}]\n", "no folder name"),
         (MINIMAL + "cleanup: {keep: [{pattern: x}]}\n", "cleanup.keep[0].reason: is missing"),
     ],
 )
