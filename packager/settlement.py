@@ -131,7 +131,7 @@ class Settlement:
                 raise self._error(error.wishes) from error
             self.gone |= {_line(wish) for wish, _ in verdict.overruled}
             self.nodes = [wish for wish in self.nodes if _line(wish) not in self.gone]
-            self.rules[package] = verdict.overruled[0][1]
+            self.rules[package] = " and ".join(sorted({rule for _, rule in verdict.overruled}))
 
     def _compile(self) -> list[LockedPackage]:
         """All packages: as asked if that can be, else without the lines that give way, else with the fewest versions
@@ -229,7 +229,11 @@ class Settlement:
     ) -> Decision:
         rule = self.rules.get(name, "recipe")
         family = next((row for row in self.table.core_only if name in row.packages), None)
-        why = family.why if family and rule.startswith("special") else RULES[rule]
+        why = (
+            family.why
+            if family and rule.startswith("special")
+            else "; ".join(RULES[part] for part in rule.split(" and "))
+        )
         return Decision(
             package=name,
             wants=tuple(wants),

@@ -81,6 +81,11 @@ def test_core_wins_over_a_node(tmp_path: Path) -> None:
     assert found.override == "overrides: ['click==7.0']"
 
 
+def test_both_rules_are_named_where_both_were_at_work(tmp_path: Path) -> None:
+    settled = settle(tmp_path, ["click>=8"], a=["click==7.0"], b=["click==8.0.0"], c=["click==8.1.0"])
+    assert decision(settled, "click").rule == "core-wins and newest-wins"
+
+
 def test_the_newest_node_wins_whatever_the_order(tmp_path: Path) -> None:
     one = settle(tmp_path, [], a=["click==8.0.0"], b=["click==8.1.0"], c=["click<8.1"])
     other = settle(tmp_path, [], c=["click<8.1"], b=["click==8.1.0"], a=["click==8.0.0"])
