@@ -125,12 +125,21 @@ def _add_build(parser: argparse.ArgumentParser) -> None:
         choices=("zip", "tar.zst", "dir"),
         help="kind of archive; may be repeated",
     )
+    _add_max_part_size(parser)
     parser.add_argument(
         "--lock", type=Path, metavar="FILE", help="build from this lock (default: the one beside the recipe)"
     )
     parser.add_argument("--tier", choices=("none", "safe", "aggressive"), help="how far the clean-up goes")
     parser.add_argument("--no-prove", action="store_true", help="ship without proof (the report says so)")
     parser.add_argument("--dry-run", action="store_true", help="resolve and print what would be done; change nothing")
+
+
+def _add_max_part_size(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--max-part-size",
+        metavar="SIZE",
+        help="a zip over it comes in parts: bytes, or such as 1900MiB (default: under 2 GiB)",
+    )
 
 
 def _add_tree_commands(add: Callable[[str, Command, str], argparse.ArgumentParser]) -> None:
@@ -148,6 +157,7 @@ def _add_tree_commands(add: Callable[[str, Command, str], argparse.ArgumentParse
     added.add_argument("folder", type=Path, metavar="DIR")
     added.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="a .zip or .tar.zst to write")
     added.add_argument("--level", choices=("fast", "default", "max"), default="default", help="how hard to compress")
+    _add_max_part_size(added)
     added.add_argument("--threads", type=int, metavar="N", help="processors to use (default: all)")
     added = add("extract", commands.extract, "unpack an archive, refusing anything that would leave the folder")
     added.add_argument("archive", type=Path, metavar="FILE")

@@ -11,6 +11,7 @@ from pathlib import Path
 from packager import resources
 from packager.archive.checksums import read_checksums, update_checksums
 from packager.archive.manifest import Manifest
+from packager.bundle import APP_DIR
 from packager.console import Console
 from packager.errors import InputError
 from packager.filesystem import remove_tree, walk_files
@@ -69,6 +70,11 @@ def publish(archives: Path, output: Path) -> list[str]:
         names.append(source.name)
     update_checksums(output, sums)
     return names
+
+
+def is_first_part(path: str) -> bool:
+    """Whether an entry belongs in part 1: what the helpers need to run, and so to tell which part is missing."""
+    return path.split("/", 1)[0] != APP_DIR and "site-packages/" not in path
 
 
 def is_published(archives: Path, output: Path, names: list[str]) -> bool:

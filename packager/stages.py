@@ -114,16 +114,18 @@ class Stages:
                 bundle=self.bundle_facts,
                 manifest_member=f"{self.tree.portable.name}/manifest.json",
                 level=self.recipe.archive.level,
+                max_part_size=self.recipe.archive.max_part_size,
+                is_first=release.is_first_part,
                 epoch=source_date_epoch(os.environ, default=EPOCH),
                 console=self.console,
             )
-            archived.append({"name": name, "size": done.archive.size, "sha256": done.archive.sha256})
+            archived += [{"name": it.path.name, "size": it.size, "sha256": it.sha256} for it in done.archives]
         budget = self.recipe.archive.max_path
         release.check_path_budget(done.manifest, self.recipe.root, self.target, budget, self.console)
         return archived
 
     def prove(self) -> dict[str, Any]:
-        """Prove the first archive; the others hold the same manifest."""
+        """Prove the first archive, with its other parts; the other formats hold the same files."""
         if not self.wants_proof:
             self.console.warn("shipped without proof, as asked")
             return {"passed": False, "checks": []}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,11 +15,13 @@ from packager.archive.manifest import Manifest
 from packager.archive.names import name_fault
 from packager.archive.publish import ArchiveInfo
 from packager.archive.scan import scan
+from packager.archive.split import split_zip
 from packager.archive.tar_zst import write_tar_zst
 from packager.archive.zip_writer import MEMORY, write_zip
 from packager.console import Console
 from packager.errors import InputError
 from packager.filesystem import write_atomic
+from packager.parts import MAX_PART_SIZE
 from packager.targets import Target
 
 Format = Literal["zip", "tar.zst", "dir"]
@@ -28,12 +30,17 @@ _SUFFIXES: dict[str, Format] = {".zip": "zip", ".tar.zst": "tar.zst"}
 
 @dataclass(frozen=True, kw_only=True)
 class Archived:
-    """What `archive_tree` wrote: the archive, its manifest's file and the SHA256SUMS that lists both."""
+    """What `archive_tree` wrote: the archive or its parts, their manifest's file and the SHA256SUMS that lists all."""
 
-    archive: ArchiveInfo
+    archives: tuple[ArchiveInfo, ...]
     manifest: Manifest
     manifest_path: Path
     checksums_path: Path
+
+    @property
+    def archive(self) -> ArchiveInfo:
+        """The archive, or its part 1."""
+        return self.archives[0]
 
 
 def archive_tree(
@@ -50,6 +57,8 @@ def archive_tree(
     level: str | int = "default",
     threads: int | None = None,
     memory: int = MEMORY,
+    max_part_size: int = MAX_PART_SIZE,
+    is_first: Callable[[str], bool] = lambda _: False,
 ) -> Archived:
     """Archive the folder `root` as `destination`, with NAME.manifest.json and SHA256SUMS beside it.
 
@@ -57,7 +66,8 @@ def archive_tree(
     name of `root`; empty: no such folder). `target` brings the rules of its file system (None: no rules beyond those of
     every archive). `bundle` are facts for the manifest; `manifest_member` is the path below `root` at which the archive
     carries the manifest, in place of any file there. `epoch` is the time of every member, in seconds (UTC). `threads`
-    None: one per core. `memory` is in bytes. Raises InputError for what must not be archived, NoSpaceError.
+    None: one per core. `memory` is in bytes. A zip over `max_part_size` bytes becomes NAME-part1ofN.zip and so on; the
+    entries of whose path `is_first` holds lie in part 1. Raises InputError for what must not be archived, NoSpaceError.
     """
     kind = format or _format_of(destination)
     root_name = root.resolve().name if root_name is None else root_name
@@ -72,8 +82,7 @@ def archive_tree(
         case_insensitive=target is not None and target.case_insensitive,
         exclude=() if manifest_member is None else (manifest_member,),
     )
-    text = manifest.to_json().encode()
-    extra = {} if manifest_member is None else {manifest_member: text}
+    extra = {} if manifest_member is None else {manifest_member: manifest.to_json().encode()}
     if not manifest.entries and not extra:
         raise InputError("there is nothing in it", where=str(root), remedy="give the folder to archive")
     if kind == "zip":
@@ -88,7 +97,17 @@ def archive_tree(
         )  # fmt: skip
     else:
         info = write_directory(root, root_name, manifest, destination, epoch=epoch, console=console, extra=extra)
-    return _with_sidecars(info, kind, manifest, text)
+    if kind != "zip" or info.size <= max_part_size:
+        return _with_sidecars(destination, (info,), kind, manifest)
+    try:
+        parts, manifest = split_zip(
+            destination, root_name, manifest,
+            limit=max_part_size, level=level, epoch=epoch, console=console,
+            is_first=is_first, manifest_member=manifest_member,
+        )  # fmt: skip
+    finally:
+        destination.unlink()
+    return _with_sidecars(destination, parts, kind, manifest)
 
 
 def source_date_epoch(environment: Mapping[str, str], *, default: int) -> int:
@@ -127,11 +146,11 @@ def _check(root: Path, destination: Path, root_name: str) -> None:
         raise InputError(f"'{root_name}' is not a folder name", where="root name", remedy="use letters, digits and -")
 
 
-def _with_sidecars(info: ArchiveInfo, kind: Format, manifest: Manifest, text: bytes) -> Archived:
-    path = manifest_path(info.path)
+def _with_sidecars(destination: Path, archives: tuple[ArchiveInfo, ...], kind: Format, manifest: Manifest) -> Archived:
+    path, text = manifest_path(destination), manifest.to_json().encode()
     write_atomic(path, text, mode=0o644)
     sums = {path.name: hashlib.sha256(text).hexdigest()}
     if kind != "dir":
-        sums[info.path.name] = info.sha256
+        sums |= {info.path.name: info.sha256 for info in archives}
     checksums = update_checksums(path.parent, sums)
-    return Archived(archive=info, manifest=manifest, manifest_path=path, checksums_path=checksums)
+    return Archived(archives=archives, manifest=manifest, manifest_path=path, checksums_path=checksums)
