@@ -40,7 +40,10 @@ _ROOMS = {
 
 @dataclass(frozen=True, kw_only=True)
 class BuildOptions:
-    """What the command line decides. `lock` is a lock file to build from; `output` gets the release files."""
+    """What the command line decides. `lock` is a lock file to build from; `output` gets the release files.
+
+    `reuse` is an earlier zip of the bundle, or a part of one.
+    """
 
     target: Target
     output: Path
@@ -48,6 +51,7 @@ class BuildOptions:
     origins: Origins
     lock: Path | None = None
     prove: bool = True
+    reuse: Path | None = None
 
 
 def build(recipe: Recipe, options: BuildOptions, console: Console) -> dict[str, Any]:
@@ -161,6 +165,7 @@ def _prepare(recipe: Recipe, options: BuildOptions, journal: Journal, console: C
         work=options.work.resolve(),
         output=options.output,
         wants_proof=options.prove,
+        reuse=options.reuse,
         console=console,
     )
 

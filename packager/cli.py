@@ -125,7 +125,7 @@ def _add_build(parser: argparse.ArgumentParser) -> None:
         choices=("zip", "tar.zst", "dir"),
         help="kind of archive; may be repeated",
     )
-    _add_max_part_size(parser)
+    _add_zip_options(parser)
     parser.add_argument(
         "--lock", type=Path, metavar="FILE", help="build from this lock (default: the one beside the recipe)"
     )
@@ -134,7 +134,10 @@ def _add_build(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="resolve and print what would be done; change nothing")
 
 
-def _add_max_part_size(parser: argparse.ArgumentParser) -> None:
+def _add_zip_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--reuse", type=Path, metavar="ZIP", help="an earlier zip whose unchanged members are copied, not packed again"
+    )
     parser.add_argument(
         "--max-part-size",
         metavar="SIZE",
@@ -157,7 +160,7 @@ def _add_tree_commands(add: Callable[[str, Command, str], argparse.ArgumentParse
     added.add_argument("folder", type=Path, metavar="DIR")
     added.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="a .zip or .tar.zst to write")
     added.add_argument("--level", choices=("fast", "default", "max"), default="default", help="how hard to compress")
-    _add_max_part_size(added)
+    _add_zip_options(added)
     added.add_argument("--threads", type=int, metavar="N", help="processors to use (default: all)")
     added = add("extract", commands.extract, "unpack an archive, refusing anything that would leave the folder")
     added.add_argument("archive", type=Path, metavar="FILE")

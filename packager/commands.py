@@ -117,6 +117,7 @@ def archive(words: Namespace, console: Console) -> Result:
         epoch=source_date_epoch(os.environ, default=EPOCH),
         level=words.level,
         threads=words.threads,
+        reuse=words.reuse,
         max_part_size=parse_size(words.max_part_size or MAX_PART_SIZE, where="--max-part-size"),
     )
     found = [{"path": str(info.path), "size": info.size, "sha256": info.sha256} for info in done.archives]
@@ -183,4 +184,5 @@ def _options(words: Namespace, recipe: Recipe) -> BuildOptions:
         ),
         lock=given.get("lock"),
         prove=not given.get("no_prove", False),
+        reuse=given.get("reuse"),
     )

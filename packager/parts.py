@@ -30,6 +30,13 @@ def part_name(name: str, part: int, count: int) -> str:
     return name if count == 1 else f"{name.removesuffix('.zip')}-part{part}of{count}.zip"
 
 
+def manifest_path(archive: Path) -> Path:
+    """Where the manifest of `archive` lies: NAME.zip, NAME-part1of3.zip or NAME.tar.zst -> NAME.manifest.json."""
+    found = _NAME.fullmatch(archive.name)
+    name = found[1] if found else archive.name.removesuffix(".zip").removesuffix(".tar.zst")
+    return archive.with_name(f"{name}.manifest.json")
+
+
 def find_parts(archive: Path) -> tuple[Path, ...]:
     """All parts of the set `archive` belongs to, in order; itself alone if its name is not that of a part.
 

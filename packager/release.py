@@ -9,12 +9,14 @@ import shutil
 from pathlib import Path
 
 from packager import resources
+from packager.archive.checksums import NAME as SUMS
 from packager.archive.checksums import read_checksums, update_checksums
 from packager.archive.manifest import Manifest
 from packager.bundle import APP_DIR
 from packager.console import Console
 from packager.errors import InputError
 from packager.filesystem import remove_tree, walk_files
+from packager.parts import manifest_path
 from packager.relocation.path_budget import path_budget
 from packager.targets import Target
 
@@ -70,6 +72,19 @@ def publish(archives: Path, output: Path) -> list[str]:
         names.append(source.name)
     update_checksums(output, sums)
     return names
+
+
+def set_aside(archives: Path, previous: Path, name: str) -> Path | None:
+    """Move the finished `archives` of the last build to `previous`; the zip `name` there, or its first part, if any."""
+    if (archives / SUMS).is_file():
+        remove_tree(previous)
+        archives.rename(previous)
+    listed = read_checksums(previous / SUMS) if (previous / SUMS).is_file() else {}
+    wanted = manifest_path(previous / name)
+    if not all((previous / item).is_file() for item in listed):
+        return None
+    found = (previous / item for item in sorted(listed) if item.endswith(".zip"))
+    return next((path for path in found if manifest_path(path) == wanted), None)
 
 
 def is_first_part(path: str) -> bool:

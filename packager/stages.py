@@ -51,6 +51,7 @@ class Stages:
     work: Path
     output: Path
     wants_proof: bool
+    reuse: Path | None
     console: Console
     results: dict[str, Any] = field(default_factory=dict)
 
@@ -99,7 +100,8 @@ class Stages:
         return release.measure(self.tree.root)
 
     def archive(self) -> list[dict[str, Any]]:
-        """Every format the recipe wants, in the work folder."""
+        """Every format the recipe wants, in the work folder. The zip made there before serves the new one."""
+        earlier = self.reuse or release.set_aside(self.archives, self.previous, f"{self.stem}.zip")
         remove_tree(self.archives)
         self.archives.mkdir(parents=True)
         archived = []
@@ -116,11 +118,13 @@ class Stages:
                 level=self.recipe.archive.level,
                 max_part_size=self.recipe.archive.max_part_size,
                 is_first=release.is_first_part,
+                reuse=earlier,
                 epoch=source_date_epoch(os.environ, default=EPOCH),
                 console=self.console,
             )
             archived += [{"name": it.path.name, "size": it.size, "sha256": it.sha256} for it in done.archives]
         budget = self.recipe.archive.max_path
+        remove_tree(self.previous)
         release.check_path_budget(done.manifest, self.recipe.root, self.target, budget, self.console)
         return archived
 
@@ -170,6 +174,10 @@ class Stages:
     @property
     def archives(self) -> Path:
         return self.work / "archives"
+
+    @property
+    def previous(self) -> Path:
+        return self.work / "previous"
 
     @property
     def stem(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 from collections.abc import Callable, Mapping
@@ -10,10 +11,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from packager.archive.checksums import update_checksums
+from packager.archive.codec import packing_identity
 from packager.archive.directory_writer import write_directory
 from packager.archive.manifest import Manifest
 from packager.archive.names import name_fault
 from packager.archive.publish import ArchiveInfo
+from packager.archive.reuse import Earlier, find_earlier
 from packager.archive.scan import scan
 from packager.archive.split import split_zip
 from packager.archive.tar_zst import write_tar_zst
@@ -21,7 +24,7 @@ from packager.archive.zip_writer import MEMORY, write_zip
 from packager.console import Console
 from packager.errors import InputError
 from packager.filesystem import write_atomic
-from packager.parts import MAX_PART_SIZE
+from packager.parts import MAX_PART_SIZE, manifest_path
 from packager.targets import Target
 
 Format = Literal["zip", "tar.zst", "dir"]
@@ -59,6 +62,7 @@ def archive_tree(
     memory: int = MEMORY,
     max_part_size: int = MAX_PART_SIZE,
     is_first: Callable[[str], bool] = lambda _: False,
+    reuse: Path | None = None,
 ) -> Archived:
     """Archive the folder `root` as `destination`, with NAME.manifest.json and SHA256SUMS beside it.
 
@@ -67,7 +71,8 @@ def archive_tree(
     every archive). `bundle` are facts for the manifest; `manifest_member` is the path below `root` at which the archive
     carries the manifest, in place of any file there. `epoch` is the time of every member, in seconds (UTC). `threads`
     None: one per core. `memory` is in bytes. A zip over `max_part_size` bytes becomes NAME-part1ofN.zip and so on; the
-    entries of whose path `is_first` holds lie in part 1. Raises InputError for what must not be archived, NoSpaceError.
+    entries of whose path `is_first` holds lie in part 1. `reuse` is an earlier zip whose packed members are copied
+    where the content is the same. Raises InputError for what must not be archived, NoSpaceError.
     """
     kind = format or _format_of(destination)
     root_name = root.resolve().name if root_name is None else root_name
@@ -82,6 +87,10 @@ def archive_tree(
         case_insensitive=target is not None and target.case_insensitive,
         exclude=() if manifest_member is None else (manifest_member,),
     )
+    earlier: Mapping[str, Earlier] = {}
+    if kind == "zip":
+        manifest = dataclasses.replace(manifest, packing=packing_identity(level))
+        earlier = find_earlier(reuse, manifest.packing, console) if reuse else {}
     extra = {} if manifest_member is None else {manifest_member: manifest.to_json().encode()}
     if not manifest.entries and not extra:
         raise InputError("there is nothing in it", where=str(root), remedy="give the folder to archive")
@@ -89,6 +98,7 @@ def archive_tree(
         info = write_zip(
             root, root_name, manifest, destination,
             level=level, threads=workers, memory=memory, epoch=epoch, console=console, extra=extra,
+            earlier=earlier,
         )  # fmt: skip
     elif kind == "tar.zst":
         info = write_tar_zst(
@@ -120,12 +130,6 @@ def source_date_epoch(environment: Mapping[str, str], *, default: int) -> int:
             f"'{text}' is not a number of seconds", where="SOURCE_DATE_EPOCH", remedy="unset it, or use `date +%s`"
         )
     return int(text)
-
-
-def manifest_path(archive: Path) -> Path:
-    """Where the manifest of `archive` lies: NAME.zip -> NAME.manifest.json."""
-    suffix = next((suffix for suffix in _SUFFIXES if archive.name.endswith(suffix)), "")
-    return archive.with_name(archive.name.removesuffix(suffix) + ".manifest.json")
 
 
 def _format_of(destination: Path) -> Format:
