@@ -39,7 +39,7 @@ def plan_parts(sizes: Mapping[str, int], limit: int, *, is_first: Callable[[str]
         raise InputError(
             f"what part 1 must hold takes {pinned} bytes, and a part may have {limit}",
             where="archive.max_part_size",
-            remedy="raise it",
+            remedy="raise it at least so far",
         )
     groups = _groups({path: size for path, size in sizes.items() if path not in first}, limit // _LARGEST, _DEPTH)
     count = -(-sum(sizes.values()) // limit)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import itertools
 import stat
 from collections.abc import Iterator, Mapping
@@ -105,11 +106,13 @@ def _add(output: ZipOutput, prefix: str, first: Packed, rest: Iterator[Packed], 
         return
 
     def pieces() -> Iterator[Piece]:
-        packed = first
+        packed, digest = first, hashlib.sha256()
         while True:
             yield packed.piece
+            digest.update(packed.data)
             advance(packed.piece.size)
             if packed.last:
+                packing.check_content(entry, digest.hexdigest())
                 return
             packed = next(rest)
 
