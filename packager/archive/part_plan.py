@@ -31,7 +31,7 @@ def plan_parts(sizes: Mapping[str, int], limit: int, *, is_first: Callable[[str]
         raise InputError(
             f"it takes {sizes[largest]} bytes, and a part may have {limit}",
             where=largest,
-            remedy="raise archive.max_part_size, or leave the file out of the bundle",
+            remedy="raise archive.max_part_size (--max-part-size), or leave the file out of the bundle",
         )
     first = {path for path in sizes if is_first(path)}
     pinned = sum(sizes[path] for path in first)
