@@ -29,7 +29,7 @@ from packager.archive.archive_tree import archive_tree
 from packager.console import Console
 root, archive, level, threads = sys.argv[1:]
 archive_tree(Path(root), Path(archive), console=Console(quiet=True), epoch=1700000000, level=level,
-             threads=int(threads) or None)
+             threads=int(threads) or None, max_part_size=2**63)
 """
 
 _ZIPFILE = """

@@ -6,6 +6,6 @@ if not exist "%~dp0python\python.exe" goto incomplete
 "%~dp0python\python.exe" -I -X utf8 "%~dp0portable" %*
 exit /b %errorlevel%
 :incomplete
-echo The bundle is not complete: the folder of this file has no portable\ or python\ folder. Unzip all of it, then try again. 1>&2
+echo The bundle is not complete: the folder of this file has no portable\ or python\ folder. Unzip all of it, then try again. If it came in parts, unzip each into the same folder, part 1 first. 1>&2
 pause
 exit /b 1

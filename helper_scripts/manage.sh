@@ -11,7 +11,7 @@ bundle_root=$(CDPATH='' cd -P "${bundle_self%/*}/" && pwd -P && echo .) || exit 
 bundle_root=${bundle_root%??}
 bundle_python=$bundle_root/python/bin/python
 if [ ! -f "$bundle_root/portable/__main__.py" ] || [ ! -x "$bundle_python" ]; then
-    echo "The bundle is not complete: $bundle_root has no working portable/ or python/ folder. Unzip all of it, then try again." >&2
+    echo "The bundle is not complete: $bundle_root has no working portable/ or python/ folder. Unzip all of it, then try again. If it came in parts, unzip each into the same folder, part 1 first." >&2
     exit 1
 fi
 # macOS marks a download as quarantined and then refuses to start the programs in it.

@@ -42,7 +42,8 @@ _ROOMS = {
 @dataclass(frozen=True, kw_only=True)
 class BuildOptions:
     """What the command line decides. `lock` is a lock file to build from, made anew if it is stale and `refresh_lock`
-    says so; `output` gets the release files."""
+    says so; `output` gets the release files. `reuse` is an earlier zip of the bundle, or a part of one.
+    """
 
     target: Target
     output: Path
@@ -51,6 +52,7 @@ class BuildOptions:
     lock: Path | None = None
     refresh_lock: bool = False
     prove: bool = True
+    reuse: Path | None = None
 
 
 def build(recipe: Recipe, options: BuildOptions, console: Console) -> dict[str, Any]:
@@ -166,6 +168,7 @@ def _prepare(recipe: Recipe, options: BuildOptions, journal: Journal, console: C
         work=options.work.resolve(),
         output=options.output,
         wants_proof=options.prove,
+        reuse=options.reuse,
         console=console,
     )
 

@@ -158,6 +158,7 @@ def _add_build(parser: argparse.ArgumentParser) -> None:
         choices=("zip", "tar.zst", "dir"),
         help="kind of archive; may be repeated",
     )
+    _add_zip_options(parser)
     parser.add_argument(
         "--lock", type=Path, metavar="FILE", help="build from this lock (default: the one beside the recipe)"
     )
@@ -166,6 +167,17 @@ def _add_build(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-prove", action="store_true", help="ship without proof (the report says so)")
     parser.add_argument(
         "--dry-run", action="store_true", help="resolve and print what would be installed; only --work is written"
+    )
+
+
+def _add_zip_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--reuse", type=Path, metavar="ZIP", help="an earlier zip whose unchanged members are copied, not packed again"
+    )
+    parser.add_argument(
+        "--max-part-size",
+        metavar="SIZE",
+        help="a zip over it comes in parts: bytes, or such as 1900MiB (default: under 2 GiB)",
     )
 
 
@@ -184,6 +196,7 @@ def _add_tree_commands(add: Callable[[str, Command, str], argparse.ArgumentParse
     added.add_argument("folder", type=Path, metavar="DIR")
     added.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="a .zip or .tar.zst to write")
     added.add_argument("--level", choices=("fast", "default", "max"), default="default", help="how hard to compress")
+    _add_zip_options(added)
     added.add_argument("--threads", type=int, metavar="N", help="processors to use (default: all)")
     added = add("extract", commands.extract, "unpack an archive, refusing anything that would leave the folder")
     added.add_argument("archive", type=Path, metavar="FILE")

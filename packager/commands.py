@@ -22,6 +22,7 @@ from packager.explain import explain
 from packager.fetch.cache import Cache, default_cache_root
 from packager.fetch.mirrors import Mirrors
 from packager.origins import Origins
+from packager.parts import MAX_PART_SIZE, parse_size
 from packager.proof.prove import prove_archive, prove_folder
 from packager.recipe import Recipe, checked_version, find_recipe, load_recipe
 from packager.settings import load_settings
@@ -131,9 +132,12 @@ def archive(words: Namespace, console: Console) -> Result:
         epoch=source_date_epoch(os.environ, default=EPOCH),
         level=words.level,
         threads=words.threads,
+        reuse=words.reuse,
+        max_part_size=parse_size(words.max_part_size or MAX_PART_SIZE, where="--max-part-size"),
     )
-    info = {"path": str(done.archive.path), "size": done.archive.size, "sha256": done.archive.sha256}
-    return Result(value=info, text=f"{done.archive.sha256}  {done.archive.path}")
+    found = [{"path": str(info.path), "size": info.size, "sha256": info.sha256} for info in done.archives]
+    lines = [f"{info.sha256}  {info.path}" for info in done.archives]
+    return Result(value={"archives": found}, text="\n".join(lines))
 
 
 def extract(words: Namespace, console: Console) -> Result:
@@ -170,6 +174,9 @@ def _recipe(words: Namespace) -> Recipe:
         changes["version"] = checked_version(words.bundle_version)
     if given.get("format"):
         changes["archive"] = dataclasses.replace(recipe.archive, formats=tuple(dict.fromkeys(words.format)))
+    if given.get("max_part_size"):
+        size = parse_size(words.max_part_size, where="--max-part-size")
+        changes["archive"] = dataclasses.replace(changes.get("archive", recipe.archive), max_part_size=size)
     if given.get("tier"):
         changes["cleanup"] = dataclasses.replace(recipe.cleanup, tier=words.tier)
     return dataclasses.replace(recipe, **changes)
@@ -200,4 +207,5 @@ def _options(words: Namespace, recipe: Recipe) -> BuildOptions:
         lock=given.get("lock"),
         refresh_lock=given.get("refresh_lock", False),
         prove=not given.get("no_prove", False),
+        reuse=given.get("reuse"),
     )

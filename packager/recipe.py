@@ -17,6 +17,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packager import resources
 from packager.document import Document, Pointer, check_schema, read_document
 from packager.errors import DocumentError, Fault, InputError
+from packager.parts import MAX_PART_SIZE, parse_size
 
 _SUFFIXES = (".yml", ".yaml", ".json")
 # Names Windows keeps for devices, whatever their suffix (Microsoft, "Naming Files, Paths, and Namespaces").
@@ -65,6 +66,7 @@ class Cleanup:
 class Archive:
     formats: tuple[Literal["zip", "tar.zst", "dir"], ...] = ("zip",)
     level: str = "default"
+    max_part_size: int = MAX_PART_SIZE
     max_path: int | None = None
 
 
@@ -182,6 +184,9 @@ def _build(value: dict[str, Any], path: Path) -> Recipe:
         archive=Archive(
             formats=tuple(archive.get("formats", ("zip",))),
             level=archive.get("level", "default"),
+            max_part_size=parse_size(
+                archive.get("max_part_size", MAX_PART_SIZE), where=f"{path}: archive.max_part_size"
+            ),
             max_path=archive.get("max_path"),
         ),
     )

@@ -7,17 +7,19 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from packager.archive.checksums import NAME as SUMS
 from packager.archive.checksums import read_checksums, update_checksums
 from packager.archive.manifest import Manifest
+from packager.bundle import APP_DIR
 from packager.console import Console
 from packager.errors import InputError
 from packager.filesystem import remove_tree, sha256_file, walk_files
+from packager.parts import manifest_path
 from packager.relocation.path_budget import path_budget
 from packager.targets import Target
 
-SUMS = "SHA256SUMS"
-# What follows the stem in the names of release files; a folder has nothing there.
-SUFFIXES = ("", ".zip", ".tar.zst", ".manifest.json", ".report.json", ".report.html")
+# What lies beside the archives, by what follows the stem in its name.
+SIDECARS = (".manifest.json", ".report.json", ".report.html")
 
 
 def measure(root: Path) -> dict[str, int]:
@@ -63,6 +65,24 @@ def publish(archives: Path, output: Path) -> dict[str, str]:
     return published
 
 
+def set_aside(archives: Path, previous: Path, name: str) -> Path | None:
+    """Move the finished `archives` of the last build to `previous`; the zip `name` there, or its first part, if any."""
+    if (archives / SUMS).is_file():
+        remove_tree(previous)
+        archives.rename(previous)
+    listed = read_checksums(previous / SUMS) if (previous / SUMS).is_file() else {}
+    wanted = manifest_path(previous / name)
+    if not all((previous / item).is_file() for item in listed):
+        return None
+    found = (previous / item for item in sorted(listed) if item.endswith(".zip"))
+    return next((path for path in found if manifest_path(path) == wanted), None)
+
+
+def is_first_part(path: str) -> bool:
+    """Whether an entry belongs in part 1: what the helpers need to run, and so to tell which part is missing."""
+    return path.split("/", 1)[0] != APP_DIR and "site-packages/" not in path
+
+
 def is_intact(folder: Path, sums: Mapping[str, str]) -> bool:
     """Whether every file of `sums` lies in `folder` with that content; of a folder ("") only whether it is there."""
     return all(
@@ -75,12 +95,14 @@ def withdraw_unproved(output: Path, stem: str) -> None:
     """Take back what an earlier build of the same name published without proof: it has been proved wrong by now."""
     report = output / f"{stem}.report.json"
     try:
-        proved = json.loads(report.read_text(encoding="utf-8"))["proof"]["passed"]
+        said = json.loads(report.read_text(encoding="utf-8"))
+        proved, names = said["proof"]["passed"], [Path(name).name for name in said["archives"]]
     except (OSError, ValueError, KeyError, TypeError):
         return
     if not proved:
-        for suffix in SUFFIXES:
-            remove_tree(output / f"{stem}{suffix}")
+        for name in (*names, *(f"{stem}{suffix}" for suffix in SIDECARS)):
+            if name.startswith(stem):
+                remove_tree(output / name)
         update_checksums(output, {})
 
 

@@ -51,6 +51,7 @@ class Stages:
     work: Path
     output: Path
     wants_proof: bool
+    reuse: Path | None
     console: Console
     results: dict[str, Any] = field(default_factory=dict)
 
@@ -102,7 +103,8 @@ class Stages:
         return release.measure(self.tree.root)
 
     def archive(self) -> list[dict[str, Any]]:
-        """Every format the recipe wants, in the work folder."""
+        """Every format the recipe wants, in the work folder. The zip made there before serves the new one."""
+        earlier = self.reuse or release.set_aside(self.archives, self.previous, f"{self.stem}.zip")
         remove_tree(self.archives)
         self.archives.mkdir(parents=True)
         archived = []
@@ -117,17 +119,23 @@ class Stages:
                 bundle=self.bundle_facts,
                 manifest_member=f"{self.tree.portable.name}/manifest.json",
                 level=self.recipe.archive.level,
+                max_part_size=self.recipe.archive.max_part_size,
+                is_first=release.is_first_part,
+                reuse=earlier,
                 epoch=source_date_epoch(os.environ, default=EPOCH),
                 console=self.console,
             )
-            digest = "" if kind == "dir" else done.archive.sha256
-            archived.append({"name": name, "size": done.archive.size, "sha256": digest})
+            archived += [
+                {"name": it.path.name, "size": it.size, "sha256": "" if kind == "dir" else it.sha256}
+                for it in done.archives
+            ]
         budget = self.recipe.archive.max_path
+        remove_tree(self.previous)
         release.check_path_budget(done.manifest, self.recipe.root, self.target, budget, self.console)
         return archived
 
     def prove(self) -> dict[str, Any]:
-        """Prove the archive most people will download; the others are made of the same manifest."""
+        """Prove the archive most people will download, all its parts; the others are made of the same manifest."""
         if not self.wants_proof:
             self.console.warn("shipped without proof, as asked")
             return {"passed": False, "checks": []}
@@ -174,6 +182,10 @@ class Stages:
     @property
     def archives(self) -> Path:
         return self.work / "archives"
+
+    @property
+    def previous(self) -> Path:
+        return self.work / "previous"
 
     @property
     def stem(self) -> str:

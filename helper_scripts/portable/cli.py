@@ -160,10 +160,12 @@ def _verify(options: argparse.Namespace) -> int:
     root = bundles.locate()
     entries = verify.read_manifest(root / "portable" / "manifest.json")
     damage = list(verify.find_damage(root, entries))
+    advice = verify.parts_to_unzip(root, entries, damage)
     if options.json:
-        print(json.dumps({"checked": len(entries), "damage": [vars(item) for item in damage]}, ensure_ascii=False))
+        found = {"checked": len(entries), "damage": [vars(item) for item in damage], "advice": advice}
+        print(json.dumps(found, ensure_ascii=False))
     else:
         for item in damage:
             print(f"{item.kind:8} {item.path}" + (f" ({item.detail})" if item.detail else ""))
-        print(f"{len(entries)} entries checked, {len(damage)} missing or damaged")
+        print(f"{len(entries)} entries checked, {len(damage)} missing or damaged", *advice, sep="\n")
     return FAILED if damage else DONE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import hashlib
 import json
 import stat
@@ -19,15 +20,22 @@ _BLOCK = 1024 * 1024
 
 @dataclass(frozen=True, kw_only=True)
 class Damage:
-    """One entry that is not as it was shipped. `path` is relative to the bundle, with forward slashes."""
+    """One entry that is not as it was shipped. `path` is relative to the bundle, with forward slashes.
+
+    `archive` is the zip that holds it, if the bundle came in several.
+    """
 
     path: str
     kind: Literal["missing", "damaged"]
     detail: str
+    archive: str = ""
 
 
 def read_manifest(path: Path) -> list[dict[str, Any]]:
-    """The entries of the manifest. Raises HelperError if it is missing, broken, or names a path outside the bundle."""
+    """The entries of the manifest, each with the `archive` it came in if there were several.
+
+    Raises HelperError if it is missing, broken, or names a path outside the bundle.
+    """
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
         entries = manifest["entries"]
@@ -37,11 +45,24 @@ def read_manifest(path: Path) -> list[dict[str, Any]]:
             name = PurePosixPath(entry["path"])
             if name.is_absolute() or ".." in name.parts or (WINDOWS and ":" in entry["path"]):
                 raise HelperError(f"{path} names {entry['path']!r}, which is outside the bundle: do not trust it.")
+            if manifest.get("parts"):
+                entry["archive"] = str(manifest["parts"][entry["part"] - 1])
     except FileNotFoundError:
         raise HelperError(f"{path} is missing, so nothing can be compared: unzip the bundle again.") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, LookupError, TypeError) as error:
         raise HelperError(f"{path} cannot be read ({error}): unzip the bundle again.") from error
     return list(entries)
+
+
+def parts_to_unzip(root: Path, entries: list[dict[str, Any]], damage: list[Damage]) -> list[str]:
+    """What to do about each part of which something is missing or damaged, as sentences; none for one archive."""
+    held = collections.Counter(entry.get("archive", "") for entry in entries)
+    missing = collections.Counter(item.archive for item in damage if item.kind == "missing")
+    return [
+        f"{'Nothing' if missing[archive] == held[archive] else 'Not all'} of {archive} is here: "
+        f"unzip {archive} into the same folder as the other parts, {root.parent}"
+        for archive in sorted({item.archive for item in damage if item.archive})
+    ]
 
 
 def find_damage(root: Path, entries: list[dict[str, Any]]) -> Iterator[Damage]:
@@ -52,9 +73,9 @@ def find_damage(root: Path, entries: list[dict[str, Any]]) -> Iterator[Damage]:
         if check is None:
             raise HelperError(f"the manifest calls {entry['path']!r} a {entry['kind']!r}, which is not known here.")
         if not path.is_symlink() and not path.exists():
-            yield Damage(path=entry["path"], kind="missing", detail="")
+            yield Damage(path=entry["path"], kind="missing", detail="", archive=entry.get("archive", ""))
         elif detail := check(path, entry):
-            yield Damage(path=entry["path"], kind="damaged", detail=detail)
+            yield Damage(path=entry["path"], kind="damaged", detail=detail, archive=entry.get("archive", ""))
 
 
 def _check_file(path: Path, entry: Mapping[str, Any]) -> str:

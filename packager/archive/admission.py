@@ -45,7 +45,7 @@ class Item:
 
 
 class Admission:
-    """Keeps account of what was let in from one archive of `size` bytes."""
+    """Keeps account of what was let in from one archive of `size` bytes, or from all parts of one together."""
 
     def __init__(self, archive: Path, limits: Limits, *, case_insensitive_folder: bool, size: int) -> None:
         self._archive = archive
@@ -58,6 +58,7 @@ class Admission:
         self.members = 0
         self.total_size = 0
         self.expected_size: int | None = None
+        self._expected_members = 0
 
     def refusal(self, what: str, path: str | None = None) -> InputError:
         """The error for this archive, or its entry `path`."""
@@ -65,9 +66,10 @@ class Admission:
         return InputError(what, where=where, remedy="do not unpack it; get the archive again from its publisher")
 
     def expect(self, *, members: int, total_size: int) -> None:
-        """What the archive's directory declares, checked before anything is unpacked."""
-        self._check_limits(members, total_size)
-        self.expected_size = total_size
+        """What an archive's directory declares, checked before anything is unpacked; parts add up."""
+        self._expected_members += members
+        self.expected_size = (self.expected_size or 0) + total_size
+        self._check_limits(self._expected_members, self.expected_size)
 
     def admit(self, item: Item) -> None:
         """Let `item` in, or raise InputError."""

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from packager.archive.checksums import update_checksums
+from packager.archive.codec import packing_identity
 from packager.archive.directory_writer import write_directory
 from packager.archive.manifest import Manifest
 from packager.archive.names import name_fault
 from packager.archive.publish import ArchiveInfo
+from packager.archive.reuse import Earlier, find_earlier
 from packager.archive.scan import scan
+from packager.archive.split import split_zip
 from packager.archive.tar_zst import write_tar_zst
 from packager.archive.zip_writer import MEMORY, write_zip
 from packager.console import Console
 from packager.errors import InputError
 from packager.filesystem import write_atomic
+from packager.parts import MAX_PART_SIZE, manifest_path
 from packager.targets import Target
 
 Format = Literal["zip", "tar.zst", "dir"]
@@ -28,12 +33,17 @@ _SUFFIXES: dict[str, Format] = {".zip": "zip", ".tar.zst": "tar.zst"}
 
 @dataclass(frozen=True, kw_only=True)
 class Archived:
-    """What `archive_tree` wrote: the archive, its manifest's file and the SHA256SUMS that lists both."""
+    """What `archive_tree` wrote: the archive or its parts, their manifest's file and the SHA256SUMS that lists all."""
 
-    archive: ArchiveInfo
+    archives: tuple[ArchiveInfo, ...]
     manifest: Manifest
     manifest_path: Path
     checksums_path: Path
+
+    @property
+    def archive(self) -> ArchiveInfo:
+        """The archive, or its part 1."""
+        return self.archives[0]
 
 
 def archive_tree(
@@ -50,6 +60,9 @@ def archive_tree(
     level: str | int = "default",
     threads: int | None = None,
     memory: int = MEMORY,
+    max_part_size: int = MAX_PART_SIZE,
+    is_first: Callable[[str], bool] = lambda _: False,
+    reuse: Path | None = None,
 ) -> Archived:
     """Archive the folder `root` as `destination`, with NAME.manifest.json and SHA256SUMS beside it.
 
@@ -57,7 +70,9 @@ def archive_tree(
     name of `root`; empty: no such folder). `target` brings the rules of its file system (None: no rules beyond those of
     every archive). `bundle` are facts for the manifest; `manifest_member` is the path below `root` at which the archive
     carries the manifest, in place of any file there. `epoch` is the time of every member, in seconds (UTC). `threads`
-    None: one per core. `memory` is in bytes. Raises InputError for what must not be archived, NoSpaceError.
+    None: one per core. `memory` is in bytes. A zip over `max_part_size` bytes becomes NAME-part1ofN.zip and so on; the
+    entries of whose path `is_first` holds lie in part 1. `reuse` is an earlier zip whose packed members are copied
+    where the content is the same. Raises InputError for what must not be archived, NoSpaceError.
     """
     kind = format or _format_of(destination)
     root_name = root.resolve().name if root_name is None else root_name
@@ -72,14 +87,18 @@ def archive_tree(
         case_insensitive=target is not None and target.case_insensitive,
         exclude=() if manifest_member is None else (manifest_member,),
     )
-    text = manifest.to_json().encode()
-    extra = {} if manifest_member is None else {manifest_member: text}
+    earlier: Mapping[str, Earlier] = {}
+    if kind == "zip":
+        manifest = dataclasses.replace(manifest, packing=packing_identity(level))
+        earlier = find_earlier(reuse, manifest.packing, console) if reuse else {}
+    extra = {} if manifest_member is None else {manifest_member: manifest.to_json().encode()}
     if not manifest.entries and not extra:
         raise InputError("there is nothing in it", where=str(root), remedy="give the folder to archive")
     if kind == "zip":
         info = write_zip(
             root, root_name, manifest, destination,
             level=level, threads=workers, memory=memory, epoch=epoch, console=console, extra=extra,
+            earlier=earlier,
         )  # fmt: skip
     elif kind == "tar.zst":
         info = write_tar_zst(
@@ -88,7 +107,17 @@ def archive_tree(
         )  # fmt: skip
     else:
         info = write_directory(root, root_name, manifest, destination, epoch=epoch, console=console, extra=extra)
-    return _with_sidecars(info, kind, manifest, text)
+    if kind != "zip" or info.size <= max_part_size:
+        return _with_sidecars(destination, (info,), kind, manifest)
+    try:
+        parts, manifest = split_zip(
+            destination, root_name, manifest,
+            limit=max_part_size, level=level, epoch=epoch, console=console,
+            is_first=is_first, manifest_member=manifest_member,
+        )  # fmt: skip
+    finally:
+        destination.unlink()
+    return _with_sidecars(destination, parts, kind, manifest)
 
 
 def source_date_epoch(environment: Mapping[str, str], *, default: int) -> int:
@@ -101,12 +130,6 @@ def source_date_epoch(environment: Mapping[str, str], *, default: int) -> int:
             f"'{text}' is not a number of seconds", where="SOURCE_DATE_EPOCH", remedy="unset it, or use `date +%s`"
         )
     return int(text)
-
-
-def manifest_path(archive: Path) -> Path:
-    """Where the manifest of `archive` lies: NAME.zip -> NAME.manifest.json."""
-    suffix = next((suffix for suffix in _SUFFIXES if archive.name.endswith(suffix)), "")
-    return archive.with_name(archive.name.removesuffix(suffix) + ".manifest.json")
 
 
 def _format_of(destination: Path) -> Format:
@@ -127,11 +150,11 @@ def _check(root: Path, destination: Path, root_name: str) -> None:
         raise InputError(f"'{root_name}' is not a folder name", where="root name", remedy="use letters, digits and -")
 
 
-def _with_sidecars(info: ArchiveInfo, kind: Format, manifest: Manifest, text: bytes) -> Archived:
-    path = manifest_path(info.path)
+def _with_sidecars(destination: Path, archives: tuple[ArchiveInfo, ...], kind: Format, manifest: Manifest) -> Archived:
+    path, text = manifest_path(destination), manifest.to_json().encode()
     write_atomic(path, text, mode=0o644)
     sums = {path.name: hashlib.sha256(text).hexdigest()}
     if kind != "dir":
-        sums[info.path.name] = info.sha256
+        sums |= {info.path.name: info.sha256 for info in archives}
     checksums = update_checksums(path.parent, sums)
-    return Archived(archive=info, manifest=manifest, manifest_path=path, checksums_path=checksums)
+    return Archived(archives=archives, manifest=manifest, manifest_path=path, checksums_path=checksums)

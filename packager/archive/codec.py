@@ -8,6 +8,7 @@ level, never on threads or memory.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import metadata
 
 import deflate
 
@@ -18,6 +19,7 @@ BLOCK = 16 * 1024 * 1024  # bytes of a member compressed at once; the window los
 SAMPLE = 16 * 1024  # bytes of one sample
 SAMPLES = 16  # samples over the length of a member
 _LEVELS = {"fast": 3, "default": 7, "max": 12}
+_RULES = 1  # of what is stored and how blocks are joined; a change that packs otherwise takes the next number
 _HARDLY = 0.99  # a sample packed to more than this share is not worth the reader's time
 
 
@@ -30,6 +32,11 @@ def deflate_level(level: str | int) -> int:
             f"unknown compression level '{text}'", where="--level", remedy="use fast, default, max, or 1 to 12"
         )
     return number
+
+
+def packing_identity(level: str | int) -> str:
+    """What, beside a content, its packed bytes depend on: compressor, level, block size and the rules here."""
+    return f"deflate {metadata.version('deflate')}, level {deflate_level(level)}, block {BLOCK}, rules {_RULES}"
 
 
 def compress(data: bytes, level: int) -> bytes | bytearray:

@@ -6,8 +6,10 @@ Everything is unpacked into a new folder beside the destination, links last, and
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -18,6 +20,7 @@ from packager.archive.tar_reader import read_tar_zst
 from packager.archive.zip_reader import read_zip
 from packager.console import Console
 from packager.errors import InputError
+from packager.parts import find_parts
 
 _COPY = 1024 * 1024
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"  # RFC 8878, 3.1.1
@@ -37,6 +40,8 @@ class Extracted:
 def extract(archive: Path, destination: Path, *, console: Console, limits: Limits | None = None) -> Extracted:
     """Unpack `archive`, a zip or tar.zst, as the folder `destination`, which must not exist, or be empty.
 
+    A zip that is a part of a set is unpacked with all others of it, which must lie beside it.
+
     Contents, modes (permission bits), links and times come back. Raises InputError, naming the member, for an archive
     that is damaged or cut short, whose names or links lead out of the folder, are absolute, devices of Windows, listed
     twice or one name where case does not count, that holds anything but files, folders and links, or that goes over
@@ -44,10 +49,12 @@ def extract(archive: Path, destination: Path, *, console: Console, limits: Limit
     """
     if not archive.is_file():
         raise InputError("there is no such file", where=str(archive), remedy="give the archive to unpack")
-    size = archive.stat().st_size
-    with published_folder(destination) as folder, archive.open("rb") as stream:
+    parts = find_parts(archive)
+    size = sum(part.stat().st_size for part in parts)
+    with published_folder(destination) as folder, ExitStack() as opened:
         admission = Admission(archive, limits or Limits(), case_insensitive_folder=_ignores_case(folder), size=size)
-        items = _reader(stream, admission)
+        streams = [opened.enter_context(part.open("rb")) for part in parts]
+        items = itertools.chain.from_iterable([_reader(stream, admission) for stream in streams])
         with no_space_explained(destination.parent, admission.expected_size or size):
             _unpack(items, folder, admission, console)
     return Extracted(root=destination, members=admission.members, size=admission.total_size)

@@ -56,10 +56,15 @@ class Difference:
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """The entries of a tree, sorted by the UTF-8 bytes of their paths, and facts of the bundle the caller gave."""
+    """The entries of a tree, sorted by the UTF-8 bytes of their paths, and facts of the bundle the caller gave.
+
+    `parts` are the file names of the zips if it comes in several; `packing` tells how a zip's members were packed.
+    """
 
     bundle: Mapping[str, Any]
     entries: tuple[Entry, ...]
+    parts: tuple[str, ...] = ()
+    packing: str = ""
 
     @property
     def total_size(self) -> int:
@@ -83,6 +88,10 @@ class Manifest:
             "total_size": self.total_size,
             "longest_path": self.longest_path,
         }
+        if self.packing:
+            head["packing"] = self.packing
+        if self.parts:
+            head["parts"] = list(self.parts)
         lines = ",\n".join(_dump(entry.as_json()) for entry in self.entries)
         return f'{_dump(head)[:-1]}, "entries": [\n{lines}\n]}}\n'
 
@@ -119,11 +128,15 @@ def from_json(text: str, *, where: str) -> Manifest:
     except jsonschema.ValidationError as error:
         raise InputError(f"{error.json_path}: {error.message[:200]}", where=where, remedy=_REMEDY) from error
     entries = tuple(_entry(item) for item in value["entries"])
-    manifest = Manifest(bundle=value["bundle"], entries=entries)
+    manifest = Manifest(
+        bundle=value["bundle"], entries=entries, parts=tuple(value.get("parts", ())), packing=value.get("packing", "")
+    )
     if fault := entries_fault(entries):
         raise InputError(fault, where=where, remedy=_REMEDY)
     if (value["total_size"], value["longest_path"]) != (manifest.total_size, manifest.longest_path):
         raise InputError("total_size or longest_path does not agree with the entries", where=where, remedy=_REMEDY)
+    if max((entry.part for entry in entries), default=1) > max(len(manifest.parts), 1):
+        raise InputError("an entry lies in a part that is not listed", where=where, remedy=_REMEDY)
     return manifest
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,12 +37,16 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Packed:
-    """One piece of a member, or all of it; `last` says that the member is complete with it."""
+    """One piece of a member, or all of it; `last` says that the member is complete with it.
+
+    `data` is what a block held before packing, for the hash of the whole file; the others are checked already.
+    """
 
     entry: Entry
     method: int
     piece: Piece
     last: bool
+    data: bytes = b""
 
 
 def jobs(root: Path, entries: Iterable[Entry]) -> Iterator[Job]:
@@ -71,12 +77,13 @@ def work(root: Path, job: Job, level: int) -> list[Packed]:
         stream.seek(job.start)
         data = _read(stream, min(BLOCK, entry.size - job.start), entry, at_end=last)
     packed = data if job.method == STORED else compress_block(data, level, last=last)
-    return [_packed(entry, job.method, data, packed, last=last)]
+    return [dataclasses.replace(_packed(entry, job.method, data, packed, last=last), data=data)]
 
 
 def _pack_whole(root: Path, entry: Entry, level: int) -> Packed:
     with _open(root, entry) as stream:
         data = _read(stream, entry.size, entry, at_end=True)
+    check_content(entry, hashlib.sha256(data).hexdigest())
     if entry.size >= SAMPLE * SAMPLES:
         step = entry.size // SAMPLES
         if is_incompressible([data[start : start + SAMPLE] for start in range(0, step * SAMPLES, step)]):
@@ -89,6 +96,12 @@ def _pack_whole(root: Path, entry: Entry, level: int) -> Packed:
 
 def _packed(entry: Entry, method: int, data: bytes, packed: bytes | bytearray, *, last: bool) -> Packed:
     return Packed(entry=entry, method=method, piece=Piece(crc=crc32(data), size=len(data), packed=packed), last=last)
+
+
+def check_content(entry: Entry, sha256: str) -> None:
+    """Raise InputError if the file's hash is no longer the one its entry has."""
+    if sha256 != entry.sha256:
+        raise InputError("it changed while it was being archived", where=entry.path, remedy=_REMEDY)
 
 
 def _samples(stream: BinaryIO, size: int) -> list[bytes]:

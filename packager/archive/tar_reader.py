@@ -10,6 +10,7 @@ import zstandard
 
 from packager.archive.admission import Admission, Item
 from packager.archive.manifest import Kind
+from packager.archive.zstd_frames import is_whole
 
 _MAX_WINDOW = 128 * 1024 * 1024  # bytes; what `zstd -d` takes without an option
 _MOST = 1024 * 1024  # bytes one read may ask for: a header that claims more wants to fill the memory
@@ -71,6 +72,8 @@ def read_tar_zst(stream: BinaryIO, admission: Admission) -> Iterator[Item]:
         if forward.last != bytes(tarfile.BLOCKSIZE):
             raise tarfile.ReadError("its end is missing")
         forward.drain()
+        if not is_whole(stream):
+            raise tarfile.ReadError("its last frame is cut short")
     except _DAMAGED as error:
         raise admission.refusal(f"it is damaged: {error}") from error
 

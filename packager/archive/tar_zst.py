@@ -6,6 +6,7 @@ window sizes but not on how many workers share the jobs, as long as there is one
 
 from __future__ import annotations
 
+import hashlib
 import io
 import tarfile
 from collections.abc import Mapping
@@ -100,6 +101,19 @@ def _header(name: str, entry: Entry, epoch: int) -> tarfile.TarInfo:
     return info
 
 
+class _Hashing:
+    """What is read of `stream`, with its hash."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self.digest = hashlib.sha256()
+
+    def read(self, size: int) -> bytes:
+        block = self._stream.read(size)
+        self.digest.update(block)
+        return block
+
+
 def _add_file(archive: tarfile.TarFile, info: tarfile.TarInfo, path: Path, entry: Entry, advance: Advance) -> None:
     changed = InputError("it changed while it was being archived", where=entry.path, remedy=_REMEDY)
     try:
@@ -109,7 +123,10 @@ def _add_file(archive: tarfile.TarFile, info: tarfile.TarInfo, path: Path, entry
     with stream:
         if path.stat().st_size != entry.size:
             raise changed
-        archive.addfile(info, stream)
+        hashing = _Hashing(stream)
+        archive.addfile(info, cast(BinaryIO, hashing))
+    if hashing.digest.hexdigest() != entry.sha256:
+        raise changed
     advance(entry.size)
 
 

@@ -12,6 +12,8 @@ from typing import BinaryIO
 from packager.archive.codec import crc32_joined
 from packager.archive.zip_format import Member, central_header, dos_time, end_records, local_header
 
+_COPY = 1024 * 1024
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Piece:
@@ -63,6 +65,21 @@ class ZipOutput:
         self._stream.seek(member.offset)
         self._stream.write(local_header(member))
         self._stream.seek(0, os.SEEK_END)
+        self._append(member, len(header))
+
+    def copy(self, member: Member, source: BinaryIO, *, at: int) -> None:
+        """Add a member packed already, whose packed bytes begin at `at` in `source`; `member.offset` is replaced."""
+        member = dataclasses.replace(member, offset=self._offset, dos_time=self._dos_time)
+        header = local_header(member)
+        self._stream.write(header)
+        source.seek(at)
+        left = member.packed_size
+        while left:
+            block = source.read(min(left, _COPY))
+            if not block:
+                raise ValueError(f"{member.name!r}: {left} packed bytes are missing")
+            self._stream.write(block)
+            left -= len(block)
         self._append(member, len(header))
 
     def _member(self, name: str, *, mode: int, method: int, size: int) -> Member:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import itertools
 import stat
 from collections.abc import Iterator, Mapping
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 from packager.archive import packing
@@ -15,6 +16,7 @@ from packager.archive.manifest import Entry, Manifest, sort_key
 from packager.archive.packing import Packed
 from packager.archive.pipeline import ordered
 from packager.archive.publish import ArchiveInfo, published
+from packager.archive.reuse import Earlier
 from packager.archive.zip_format import DEFLATED, STORED
 from packager.archive.zip_output import Piece, ZipOutput
 from packager.console import Advance, Console
@@ -37,27 +39,31 @@ def write_zip(
     console: Console,
     memory: int = MEMORY,
     extra: Mapping[str, bytes] | None = None,
+    earlier: Mapping[str, Earlier] | None = None,
 ) -> ArchiveInfo:
     """Write the entries of `manifest`, whose files lie below `root`, to the zip `destination`.
 
     Each member's name is `root_name/path` (`path` alone if `root_name` is empty). `extra` are small files as bytes by
-    path, that are not in the tree. `level` is fast, default, max or 1 to 12; `memory` bounds, in bytes, what is read
-    and packed ahead; `epoch` is every member's time. The bytes depend on the manifest, the contents, `root_name`,
-    `level`, `epoch` and `extra` alone. Raises InputError if a file changed, NoSpaceError if the disk is full.
+    path, that are not in the tree; `earlier` are contents packed already, by sha256. `level` is fast, default, max or 1
+    to 12; `memory` bounds, in bytes, what is read and packed ahead; `epoch` is every member's time. The bytes depend on
+    the manifest, the contents, `root_name`, `level`, `epoch` and `extra` alone. Raises InputError if a file changed,
+    NoSpaceError if the disk is full.
     """
     number = deflate_level(level)
     small = {path: _packed_bytes(path, content, number) for path, content in (extra or {}).items()}
     entries = sorted([*manifest.entries, *(packed.entry for packed in small.values())], key=lambda e: sort_key(e.path))
     prefix = f"{root_name}/" if root_name else ""
+    known = earlier or {}
     results = ordered(
-        packing.jobs(root, manifest.entries),
+        packing.jobs(root, (entry for entry in manifest.entries if entry.sha256 not in known)),
         functools.partial(packing.work, root, level=number),
         threads=threads,
         budget=max(memory, 3 * BLOCK),
         cost=lambda job: job.cost,
     )
     needed = manifest.total_size + _RECORDS * len(entries)
-    with published(destination, needed=needed) as stream, closing(results):
+    with published(destination, needed=needed) as stream, closing(results), ExitStack() as opened:
+        sources = {path: opened.enter_context(path.open("rb")) for path in {item.archive for item in known.values()}}
         output = ZipOutput(stream, epoch=epoch)
         with console.bar("zip", manifest.total_size) as advance:
             packed = itertools.chain.from_iterable(results)
@@ -66,6 +72,11 @@ def write_zip(
                     _add_without_content(output, prefix, entry)
                 elif entry.path in small:
                     _add(output, prefix, small[entry.path], packed, advance)
+                elif copied := known.get(entry.sha256):
+                    source = sources[copied.archive]
+                    member = copied.renamed(prefix + entry.path, stat.S_IFREG | entry.mode)
+                    output.copy(member, source, at=copied.content_offset(source))
+                    advance(entry.size)
                 else:
                     _add(output, prefix, next(packed), packed, advance)
         members = output.finish()
@@ -95,11 +106,13 @@ def _add(output: ZipOutput, prefix: str, first: Packed, rest: Iterator[Packed], 
         return
 
     def pieces() -> Iterator[Piece]:
-        packed = first
+        packed, digest = first, hashlib.sha256()
         while True:
             yield packed.piece
+            digest.update(packed.data)
             advance(packed.piece.size)
             if packed.last:
+                packing.check_content(entry, digest.hexdigest())
                 return
             packed = next(rest)
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
 from packager import process
 from packager.bundle import APP_DIR, MODELS_DIR, PORTABLE_DIR
 from packager.console import format_bytes
 from packager.errors import InputError, PackagerError
+from packager.parts import find_parts
 
 Extract = Callable[[Path, Path], None]  # an archive, an existing folder to unpack it into
 
@@ -20,28 +21,30 @@ _LEFT_OUT = (MODELS_DIR, f"{APP_DIR}/output", f"{APP_DIR}/input", f"{APP_DIR}/te
 
 
 def unpack(archive: Path, folder: Path, *, extract: Extract | None, timeout: float) -> Path:
-    """Unpack `archive` into the new `folder`; the bundle's root in it.
+    """Unpack `archive`, with the other parts beside it if it is one, into the new `folder`; the bundle's root in it.
 
     A zip is unpacked by Info-ZIP's unzip where the machine has it, anything else by `extract`. Raises InputError for a
     damaged archive, one with members outside one top folder, or one that does not fit the disk.
     """
     if not archive.is_file():
         raise InputError("is no file", where=str(archive), remedy="give a zip that `packager build` made")
+    parts = find_parts(archive)
     folder.mkdir(parents=True)
     if zipfile.is_zipfile(archive):
-        _check_members(archive, folder)
+        _check_members(parts, folder)
     unzip = shutil.which("unzip")
     if unzip and zipfile.is_zipfile(archive):
         # Info-ZIP spells names beyond ASCII as #Uxxxx where the locale has no such letters
         environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"}
-        command = [unzip, "-q", str(archive.resolve()), "-d", str(folder)]
-        finished = process.run(command, env=environment, timeout=timeout, check=False)
-        if finished.returncode != 0:
-            raise InputError(
-                f"unzip ended with {finished.returncode}: {finished.output_tail}",
-                where=str(archive),
-                remedy="build it again",
-            )
+        for part in parts:
+            command = [unzip, "-q", str(part.resolve()), "-d", str(folder)]
+            finished = process.run(command, env=environment, timeout=timeout, check=False)
+            if finished.returncode != 0:
+                raise InputError(
+                    f"unzip ended with {finished.returncode}: {finished.output_tail}",
+                    where=str(part),
+                    remedy="build it again",
+                )
     elif extract:
         extract(archive, folder)
     else:
@@ -73,7 +76,18 @@ def copy_bundle(root: Path, folder: Path) -> Path:
     return copy
 
 
-def _check_members(archive: Path, folder: Path) -> None:
+def _check_members(parts: Sequence[Path], folder: Path) -> None:
+    size, free = sum(_checked_size(part) for part in parts), shutil.disk_usage(folder).free
+    if size > free:
+        raise PackagerError(
+            f"needs {format_bytes(size)} unpacked, and {folder} has {format_bytes(free)} free",
+            where=str(parts[0]),
+            remedy="give a scratch folder on a larger disk",
+        )
+
+
+def _checked_size(archive: Path) -> int:
+    """Bytes of all members, none of which leads out of the folder."""
     try:
         with zipfile.ZipFile(archive) as opened:
             members = opened.infolist()
@@ -87,13 +101,7 @@ def _check_members(archive: Path, folder: Path) -> None:
             raise InputError(
                 f"member '{member.filename}' leads out of the folder", where=str(archive), remedy="do not unzip it"
             )
-    size, free = sum(member.file_size for member in members), shutil.disk_usage(folder).free
-    if size > free:
-        raise PackagerError(
-            f"needs {format_bytes(size)} unpacked, and {folder} has {format_bytes(free)} free",
-            where=str(archive),
-            remedy="give a scratch folder on a larger disk",
-        )
+    return sum(member.file_size for member in members)
 
 
 def _only_folder(archive: Path, folder: Path) -> Path:

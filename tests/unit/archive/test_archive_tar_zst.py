@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 import stat
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
-from conftest import EPOCH, expected_inventory, inventory
+import zstandard
+from conftest import EPOCH, expected_inventory, inventory, real_text
 
+from packager.archive import archive_tree as archive_tree_module
 from packager.archive.archive_tree import Archived, archive_tree
+from packager.archive.codec import BLOCK
 from packager.archive.extract import extract
+from packager.archive.manifest import Manifest
+from packager.archive.zstd_frames import is_whole
 from packager.console import Console
 from packager.errors import InputError
 
@@ -68,3 +75,55 @@ def test_folder_is_the_tree_with_normal_modes_and_one_time(tree: Path, tmp_path:
 def test_the_suffix_must_say_the_format(tree: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="format"):
         _make(tree, tmp_path / "bundle.rar")
+
+
+@pytest.mark.parametrize("lost", [1, 4, 5, 300])
+def test_a_cut_end_is_refused(lost: int, tarred: Archived, tmp_path: Path, console: Console) -> None:
+    """Hostile: cut short by less than, just, and more than the checksum at the end."""
+    cut = tmp_path / "cut.tar.zst"
+    cut.write_bytes(tarred.archive.path.read_bytes()[:-lost])
+    with pytest.raises(InputError, match=r"damaged|ends after"):
+        extract(cut, tmp_path / "out", console=console)
+    assert not (tmp_path / "out").exists()
+
+
+def test_frames_of_every_shape_are_whole_and_their_cuts_are_not() -> None:
+    """One segment or a window, with and without size and checksum, repeated bytes, several frames, a skippable one."""
+    shapes = [b"", b"a", bytes(300_000), b"ab" * 70_000, real_text(400_000)]
+    frames = []
+    for data in shapes:
+        for checksum in (False, True):
+            compressor = zstandard.ZstdCompressor(write_checksum=checksum)
+            frames.append(compressor.compress(data))
+            streaming = compressor.compressobj()
+            frames.append(streaming.compress(data) + streaming.flush())
+    frames.append(b"\x53\x2a\x4d\x18" + (5).to_bytes(4, "little") + b"hello")
+    for frame in (*frames, b"".join(frames)):
+        assert is_whole(io.BytesIO(frame))
+        assert not any(is_whole(io.BytesIO(frame[:-lost])) for lost in (1, 2, 4) if lost < len(frame))
+        assert not is_whole(io.BytesIO(frame + b"\0"))
+
+
+@pytest.mark.parametrize("name", ["a.zip", "a.tar.zst"])
+@pytest.mark.parametrize("size", [1000, BLOCK + 1000])
+def test_a_file_that_changes_but_keeps_its_size_is_an_error(
+    name: str, size: int, tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The change comes between the hashing and the packing, in the middle of the file."""
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "file").write_bytes(bytes(size))
+    scanned = archive_tree_module.scan
+
+    def scan_then_change(*args: Any, **more: Any) -> Manifest:
+        manifest = scanned(*args, **more)
+        with (root / "file").open("r+b") as stream:
+            stream.seek(size // 2)
+            stream.write(b"x")
+        return manifest
+
+    monkeypatch.setattr(archive_tree_module, "scan", scan_then_change)
+    with pytest.raises(InputError, match="changed") as caught:
+        archive_tree(root, tmp_path / "out" / name, console=console, epoch=EPOCH)
+    assert caught.value.where == "file"
+    assert list((tmp_path / "out").iterdir()) == []

@@ -48,7 +48,12 @@ def test_missing_folder_or_file_is_not_intact(archives: Path, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("report", "stays"), [('{"proof": {"passed": true}}', True), ('{"proof": {"passed": false}}', False), ("{", True)]
+    ("report", "stays"),
+    [
+        ('{"proof": {"passed": true}, "archives": ["dist/b-1.0.zip"]}', True),
+        ('{"proof": {"passed": false}, "archives": ["dist/b-1.0.zip", "../../other.zip"]}', False),
+        ("{", True),
+    ],
 )
 def test_only_what_was_never_proved_is_withdrawn(archives: Path, tmp_path: Path, report: str, stays: bool) -> None:
     dist = tmp_path / "dist"

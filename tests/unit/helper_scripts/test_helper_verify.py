@@ -119,3 +119,35 @@ def test_a_broken_or_hostile_manifest_is_refused(tmp_path: Path, content: str) -
 def test_an_unknown_kind_is_refused(tmp_path: Path) -> None:
     with pytest.raises(HelperError, match="not known"):
         list(find_damage(tmp_path, [{"path": "x", "kind": "fifo"}]))
+
+
+def test_the_zip_to_unzip_is_named_when_a_part_is_missing_whole_or_in_pieces(shipped: BundleTree) -> None:
+    path = shipped.portable / "manifest.json"
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    manifest["parts"] = [f"b-part{part}of3.zip" for part in (1, 2, 3)]
+    for item in manifest["entries"]:
+        item["part"] = {"ComfyUI/a é.txt": 2, "ComfyUI/input/3d": 2, "z": 3, "python/b.bin": 3}.get(item["path"], 1)
+    path.write_text(json.dumps(manifest), encoding="utf-8")
+    assert call(shipped.root / "manage.sh", "verify").stdout == "6 entries checked, 0 missing or damaged\n"
+    (shipped.root / "ComfyUI/a é.txt").unlink()
+    (shipped.root / "ComfyUI/input/3d").rmdir()
+    (shipped.root / "z").unlink()
+    into = f"into the same folder as the other parts, {shipped.root.parent}"
+    assert call(shipped.root / "manage.sh", "verify").stdout.splitlines()[-2:] == [
+        f"Nothing of b-part2of3.zip is here: unzip b-part2of3.zip {into}",
+        f"Not all of b-part3of3.zip is here: unzip b-part3of3.zip {into}",
+    ]
+    finished = call(shipped.root / "manage.sh", "verify", "--json")
+    assert [item["archive"] for item in json.loads(finished.stdout)["damage"]] == [
+        "b-part2of3.zip",
+        "b-part2of3.zip",
+        "b-part3of3.zip",
+    ]
+
+
+def test_a_part_number_that_is_not_listed_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.json"
+    entries = [{"path": "x", "kind": "file", "part": 3}]
+    path.write_text(json.dumps({"format": 1, "parts": ["a", "b"], "entries": entries}), encoding="utf-8")
+    with pytest.raises(HelperError, match="cannot be read"):
+        read_manifest(path)

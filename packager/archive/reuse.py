@@ -1,0 +1,71 @@
+"""Packed members of an earlier zip, by what they hold, so that a new zip can take them over as they are.
+
+The bytes of a member depend on its content and on how it was packed alone; where both are the same, so is the copy. The
+earlier zip is believed only if SHA256SUMS beside it lists the hash it still has.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from packager.archive.checksums import NAME, read_checksums
+from packager.archive.manifest import Entry, Manifest, from_json
+from packager.archive.zip_format import Member
+from packager.archive.zip_members import PlacedMember, read_members
+from packager.console import Console
+from packager.errors import InputError
+from packager.filesystem import sha256_file
+from packager.parts import find_parts, manifest_path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Earlier:
+    """One packed member of the zip `archive`."""
+
+    archive: Path
+    member: PlacedMember
+
+    def renamed(self, name: str, mode: int) -> Member:
+        return dataclasses.replace(self.member.as_member(), name=name.encode(), mode=mode)
+
+    def content_offset(self, stream: BinaryIO) -> int:
+        return self.member.content_offset(stream)
+
+
+def find_earlier(archive: Path, packing: str, console: Console) -> dict[str, Earlier]:
+    """Hex sha256 of a content -> where it lies packed in the zip `archive` or, if that is a part, in all of its set.
+
+    Empty, with a warning that tells why, if the zip is not whole, or was packed otherwise than `packing` says. Raises
+    InputError if there is no such file, or a part or the manifest beside it is missing.
+    """
+    parts = find_parts(archive)
+    beside = manifest_path(archive)
+    for path in (*parts, beside):
+        if not path.is_file():
+            raise InputError("there is no such file", where=str(path), remedy="give a zip with its manifest beside it")
+    sums = archive.with_name(NAME)
+    listed = read_checksums(sums) if sums.is_file() else {}
+    if wrong := [path.name for path in (*parts, beside) if listed.get(path.name) != sha256_file(path)]:
+        console.warn(f"{sums} does not confirm {', '.join(wrong)}: everything is packed anew")
+        return {}
+    manifest = from_json(beside.read_text(encoding="utf-8"), where=str(beside))
+    if manifest.packing != packing:
+        console.warn(f"{archive} was packed by '{manifest.packing}', now it is '{packing}': everything is packed anew")
+        return {}
+    members = {member.path: Earlier(archive=part, member=member) for part in parts for member in read_members(part)}
+    return _by_content(manifest, members)
+
+
+def _by_content(manifest: Manifest, members: Mapping[str, Earlier]) -> dict[str, Earlier]:
+    files: list[Entry] = [entry for entry in manifest.entries if entry.kind == "file"]
+    if not all(entry.path in members for entry in files):
+        members = {path.partition("/")[2]: earlier for path, earlier in members.items()}
+    return {
+        entry.sha256: members[entry.path]
+        for entry in files
+        if entry.path in members and members[entry.path].member.size == entry.size
+    }

@@ -1,0 +1,94 @@
+"""A zip that is too large becomes parts: each member's packed bytes are copied, and nothing is packed again.
+
+The whole zip comes first, since only packed sizes tell which members fill a part.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+from packager.archive.codec import compress, crc32, deflate_level
+from packager.archive.manifest import Manifest
+from packager.archive.part_plan import plan_parts
+from packager.archive.publish import ArchiveInfo, published
+from packager.archive.zip_format import DEFLATED
+from packager.archive.zip_members import PlacedMember, read_members
+from packager.archive.zip_output import Piece, ZipOutput
+from packager.console import Console
+from packager.filesystem import sha256_file
+from packager.parts import part_name
+
+_HEADERS = 30 + 46 + 2 * 28  # bytes of a member's two headers without the names (APPNOTE 4.3.7, 4.3.12, 4.5.3)
+_END = 98  # bytes of the end records (4.3.14 to 4.3.16)
+_PART_TEXT = 512  # bytes that naming one part may add to the manifest
+
+
+def split_zip(
+    whole: Path,
+    root_name: str,
+    manifest: Manifest,
+    *,
+    limit: int,
+    level: str | int,
+    epoch: int,
+    console: Console,
+    is_first: Callable[[str], bool],
+    manifest_member: str | None,
+) -> tuple[tuple[ArchiveInfo, ...], Manifest]:
+    """Write the members of the zip `whole` to NAME-part1ofN.zip ..., of at most `limit` bytes, beside it.
+
+    Returns the parts and the manifest that tells them, which takes the place of `manifest_member` in part 1. `is_first`
+    as in plan_parts. Nothing is left of a failed run. Raises InputError for a member over `limit`, NoSpaceError.
+    """
+    prefix = f"{root_name}/" if root_name else ""
+    members = {member.path.removeprefix(prefix): member for member in read_members(whole)}
+    sizes = {path: member.packed_size + _HEADERS + 2 * len(member.name) for path, member in members.items()}
+    if manifest_member is not None:
+        # the numbers of the parts do not compress to nothing, but never to more than a byte an entry
+        sizes[manifest_member] += len(manifest.entries) + limit // 100 + _PART_TEXT
+    plan = plan_parts(sizes, limit - _END, is_first=lambda path: path == manifest_member or is_first(path))
+    count = max(plan.values())
+    paths = [whole.with_name(part_name(whole.name, part, count)) for part in range(1, count + 1)]
+    manifest = dataclasses.replace(
+        manifest,
+        entries=tuple(dataclasses.replace(entry, part=plan[entry.path]) for entry in manifest.entries),
+        parts=tuple(path.name for path in paths),
+    )
+    text = manifest.to_json().encode()
+    replaced = Piece(crc=crc32(text), size=len(text), packed=compress(text, deflate_level(level)))
+    done: list[ArchiveInfo] = []
+    try:
+        for part, path in enumerate(paths, 1):
+            console.info(f"writing {path.name}")
+            chosen = {name: member for name, member in members.items() if plan[name] == part}
+            pieces = {manifest_member: replaced} if manifest_member is not None and part == 1 else {}
+            done.append(_write_part(whole, path, chosen, pieces, prefix=prefix, epoch=epoch))
+    except BaseException:
+        for info in done:
+            info.path.unlink(missing_ok=True)
+        raise
+    return tuple(done), manifest
+
+
+def _write_part(
+    whole: Path,
+    path: Path,
+    members: dict[str, PlacedMember],
+    replaced: dict[str, Piece],
+    *,
+    prefix: str,
+    epoch: int,
+) -> ArchiveInfo:
+    needed = sum(member.packed_size for member in members.values())
+    with whole.open("rb") as source, published(path, needed=needed) as stream:
+        output = ZipOutput(stream, epoch=epoch)
+        for name, member in members.items():
+            if name in replaced:
+                output.add(prefix + name, mode=stat.S_IFREG | 0o644, method=DEFLATED, piece=replaced[name])
+            else:
+                output.copy(member.as_member(), source, at=member.content_offset(source))
+        count = output.finish()
+    return ArchiveInfo(path=path, size=path.stat().st_size, sha256=sha256_file(path), members=count)

@@ -1,0 +1,127 @@
+"""Reuse: the same bytes as a full run, with members really copied; an earlier zip that is not as it was is not used."""
+
+from __future__ import annotations
+
+import io
+import shutil
+from pathlib import Path
+
+import pytest
+from conftest import EPOCH
+
+from packager import release
+from packager.archive import zip_writer
+from packager.archive.archive_tree import Archived, archive_tree
+from packager.archive.manifest import Entry
+from packager.console import Console
+from packager.errors import InputError
+
+
+def pack(root: Path, folder: Path, *, reuse: Path | None = None, level: str = "fast", **more: int) -> Archived:
+    return archive_tree(
+        root,
+        folder / "b-1.zip",
+        console=Console(quiet=True, stream=io.StringIO()),
+        epoch=EPOCH,
+        root_name="b",
+        manifest_member="portable/manifest.json",
+        level=level,
+        reuse=reuse,
+        **more,
+    )
+
+
+@pytest.fixture
+def packed_paths(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The paths of all files given to the compressor, as they come."""
+    seen: list[str] = []
+    jobs = zip_writer.packing.jobs
+
+    def watched(root: Path, entries: list[Entry]) -> object:
+        listed = list(entries)
+        seen.extend(entry.path for entry in listed if entry.kind == "file")
+        return jobs(root, listed)
+
+    monkeypatch.setattr(zip_writer.packing, "jobs", watched)
+    return seen
+
+
+@pytest.fixture
+def changed(tree: Path, tmp_path: Path) -> Path:
+    """The tree with one file changed, one moved, one with another mode, one new."""
+    copy = tmp_path / "changed"
+    shutil.copytree(tree, copy, symlinks=True)
+    (copy / "README.txt").write_text("other\n")
+    (copy / "lib/noise.bin").rename(copy / "moved.bin")
+    (copy / "lib/package/random.bin").chmod(0o755)
+    (copy / "new.txt").write_text("new " * 100)
+    return copy
+
+
+def test_reuse_gives_the_bytes_of_a_full_run_and_packs_what_is_new_alone(
+    tree: Path, changed: Path, tmp_path: Path, packed_paths: list[str]
+) -> None:
+    old = pack(tree, tmp_path / "old")
+    full = pack(changed, tmp_path / "full")
+    packed_paths.clear()
+    again = pack(changed, tmp_path / "again", reuse=old.archive.path)
+    assert again.archive.path.read_bytes() == full.archive.path.read_bytes()
+    assert sorted(packed_paths) == ["README.txt", "new.txt"]
+
+
+def test_parts_from_a_whole_zip_and_from_parts_are_those_of_a_full_run(
+    tree: Path, changed: Path, tmp_path: Path, packed_paths: list[str]
+) -> None:
+    sizes = {"max_part_size": 20 * 1024 * 1024}
+    full = pack(changed, tmp_path / "full", **sizes)
+    assert len(full.archives) == 2
+    whole, parts = pack(tree, tmp_path / "whole"), pack(tree, tmp_path / "parts", **sizes)
+    for number, old in enumerate((whole.archive, parts.archives[1])):
+        packed_paths.clear()
+        again = pack(changed, tmp_path / f"again{number}", reuse=old.path, **sizes)
+        assert [info.sha256 for info in again.archives] == [info.sha256 for info in full.archives]
+        assert sorted(packed_paths) == ["README.txt", "new.txt"]
+
+
+def _flip_a_byte(archive: Path) -> None:
+    with archive.open("r+b") as stream:
+        stream.seek(2000)
+        byte = stream.read(1)
+        stream.seek(2000)
+        stream.write(bytes([byte[0] ^ 1]))
+
+
+@pytest.mark.parametrize("harm", ["flipped", "unlisted", "other level"])
+def test_an_earlier_zip_that_cannot_be_trusted_is_not_used(
+    harm: str, tree: Path, tmp_path: Path, packed_paths: list[str]
+) -> None:
+    """Hostile: a bit flipped in the earlier zip, no checksums beside it, members packed at another level."""
+    old = pack(tree, tmp_path / "old", level="default" if harm == "other level" else "fast")
+    if harm == "flipped":
+        _flip_a_byte(old.archive.path)
+    elif harm == "unlisted":
+        old.checksums_path.unlink()
+    packed_paths.clear()
+    again = pack(tree, tmp_path / "again", reuse=old.archive.path)
+    assert "lib/noise.bin" in packed_paths
+    assert again.archive.sha256 == pack(tree, tmp_path / "full").archive.sha256
+
+
+def test_an_earlier_zip_that_is_not_there_is_an_error(tree: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such file"):
+        pack(tree, tmp_path / "out", reuse=tmp_path / "gone.zip")
+
+
+def test_the_last_archives_are_set_aside_once_and_only_when_finished(tmp_path: Path) -> None:
+    archives, previous = tmp_path / "archives", tmp_path / "previous"
+    assert release.set_aside(archives, previous, "b-1.zip") is None
+    root = tmp_path / "tree"
+    root.mkdir()
+    (root / "a").write_text("a")
+    pack(root, archives)
+    assert release.set_aside(archives, previous, "b-1.zip") == previous / "b-1.zip"
+    archives.mkdir()  # a build that was interrupted before it finished a new archive
+    assert release.set_aside(archives, previous, "b-1.zip") == previous / "b-1.zip"
+    assert release.set_aside(archives, previous, "other.zip") is None
+    (previous / "b-1.manifest.json").unlink()
+    assert release.set_aside(archives, previous, "b-1.zip") is None
