@@ -7,7 +7,7 @@ import zlib
 
 import deflate
 import pytest
-from conftest import real_text
+from archive_trees import real_text
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

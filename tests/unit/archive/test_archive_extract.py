@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 import zstandard
-from conftest import EPOCH, expected_inventory, inventory
+from archive_trees import EPOCH, expected_inventory, inventory
 
 from packager.archive.admission import Limits
 from packager.archive.archive_tree import Archived

@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from conftest import EPOCH, inventory
+from archive_trees import EPOCH, inventory
 
 from packager.archive.archive_tree import Archived, archive_tree
 from packager.archive.checksums import verify_checksums

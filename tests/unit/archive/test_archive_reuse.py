@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import EPOCH
+from archive_trees import EPOCH
 
 from packager import release
 from packager.archive import zip_writer

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import zstandard
-from conftest import EPOCH, expected_inventory, inventory, real_text
+from archive_trees import EPOCH, expected_inventory, inventory, real_text
 
 from packager.archive import archive_tree as archive_tree_module
 from packager.archive.archive_tree import Archived, archive_tree

@@ -16,7 +16,7 @@ import zlib
 from pathlib import Path
 
 import pytest
-from conftest import EPOCH, expected_inventory, inventory, make_tree, real_text
+from archive_trees import EPOCH, expected_inventory, inventory, make_tree, real_text
 
 from packager.archive.archive_tree import Archived, archive_tree
 from packager.archive.codec import BLOCK, crc32

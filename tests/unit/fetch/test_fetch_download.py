@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Server, breaking, chunked, ranged, reply, stalling, whole
+from fetch_servers import Server, breaking, chunked, ranged, reply, stalling, whole
 
 from packager.console import Console
 from packager.errors import FetchError, InputError

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import GitRepo
+from fetch_servers import GitRepo
 
 from packager.console import Console
 from packager.errors import FetchError, InputError

@@ -155,7 +155,7 @@ def test_the_bundle_s_own_baseline_is_used_when_none_is_given(
 ) -> None:
     own = original.baseline.without_machine()
     own.save(lame.portable / "baseline.json")
-    given = {"starter": (), "scratch": tmp_path / "scratch", "system_libraries": ()}
+    given = {"starter": (), "scratch": tmp_path / "scratch"}
     prover = Prover(console=console, limits=LIMITS)
     assert prover.open(lame.root, baseline=None, **given).baseline == own
     assert prover.open(lame.root, baseline=original.baseline, **given).baseline == original.baseline
