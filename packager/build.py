@@ -19,6 +19,7 @@ from packager.console import Console
 from packager.journal import Journal, digest, exclusive
 from packager.lock import Lock, load_lock
 from packager.locking import Locking
+from packager.models import folder_warnings
 from packager.origins import Origins
 from packager.recipe import Recipe
 from packager.report import write_report
@@ -94,7 +95,7 @@ def stage_inputs(stages: Stages) -> dict[str, str]:
     """What each stage depends on, as a digest; each includes the one before."""
     recipe = stages.recipe
     own: dict[str, list[Any]] = {
-        "provision": [stages.facts.identity, stages.lock.digest, recipe.models],
+        "provision": [stages.facts.identity, stages.lock.digest, recipe.models, recipe.model_mode],
         "clean": [cleanup.rules_json(stages.rules), recipe.cleanup.tier, recipe.cleanup.opt_in],
         "relocate": [stages.build_paths],
         "assemble": [recipe.name, recipe.root, recipe.version, recipe.description, recipe.env, recipe.launch_args],
@@ -149,6 +150,8 @@ def _prepare(recipe: Recipe, options: BuildOptions, journal: Journal, console: C
         [(keep.pattern, keep.reason) for keep in recipe.cleanup.keep], source=str(recipe.path)
     )
     rules.select(recipe.cleanup.tier, recipe.cleanup.opt_in)
+    for warning in folder_warnings(recipe.models):
+        console.warn(warning)
     facts = _inspect(recipe, options)
     return Stages(
         recipe=recipe,

@@ -19,6 +19,7 @@ from packager.console import Console, format_bytes
 from packager.errors import InputError, ProofError
 from packager.fetch.cache import Cache, default_cache_root
 from packager.fetch.mirrors import Mirrors
+from packager.models import folder_warnings
 from packager.origins import Origins
 from packager.proof.prove import prove_archive, prove_folder
 from packager.recipe import Recipe, find_recipe, load_recipe
@@ -64,7 +65,9 @@ def _build_summary(report: dict[str, Any]) -> str:
 
 def validate(words: Namespace, _: Console) -> Result:
     recipe = load_recipe(find_recipe(words.recipe))
-    return Result(value={"valid": True, "recipe": str(recipe.path)}, text=f"{recipe.path}: valid")
+    warnings = folder_warnings(recipe.models)
+    text = "\n".join([f"{recipe.path}: valid", *(f"  {warning}" for warning in warnings)])
+    return Result(value={"valid": True, "recipe": str(recipe.path), "warnings": warnings}, text=text)
 
 
 def lock(words: Namespace, console: Console) -> Result:

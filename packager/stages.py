@@ -21,6 +21,8 @@ from packager.errors import ProofError
 from packager.filesystem import remove_tree, walk_files, write_json
 from packager.install import install
 from packager.lock import Lock
+from packager.model_files import FIRST_RUN_LIST, first_run_list
+from packager.models import wanted_models
 from packager.origins import Origins
 from packager.proof.baseline import Baseline
 from packager.proof.probing import take_baseline
@@ -93,6 +95,9 @@ class Stages:
         portable = self.tree.portable
         write_json(portable / "bundle.json", self.bundle_facts)
         (portable / "lock.txt").write_text(self.lock.constraints(), encoding="utf-8")
+        if self.recipe.model_mode == "first-run" and self.recipe.models:
+            models = wanted_models(self.recipe.models, self.target, self.facts.python_version)
+            write_json(portable / FIRST_RUN_LIST, first_run_list(models))
         write_json(portable / "removed.json", self.results["clean"]["record"])
         Baseline.from_json(self.results["baseline"]).without_machine().save(portable / BASELINE_NAME)
         return release.measure(self.tree.root)
