@@ -81,11 +81,20 @@ def lock_recipe(recipe: Recipe, options: BuildOptions, console: Console, *, upgr
         return load_lock(path), path
 
 
-def travel(stages: Stages, journal: Journal) -> None:
-    """Run every stage that has to run."""
+def build_tree(recipe: Recipe, options: BuildOptions, console: Console) -> Stages:
+    """Go the road up to the finished bundle tree; there is no archive and no proof."""
+    with exclusive(options.work):
+        journal = Journal(options.work.resolve())
+        stages = _prepare(recipe, options, journal, console)
+        travel(stages, journal, until="assemble")
+        return stages
+
+
+def travel(stages: Stages, journal: Journal, *, until: str = STAGES[-1]) -> None:
+    """Run every stage that has to run, up to and with `until`."""
     inputs = stage_inputs(stages)
     _settle(stages, journal, inputs)
-    for name in STAGES:
+    for name in STAGES[: STAGES.index(until) + 1]:
         action = _announced(name, getattr(stages, name), stages.console)
         stages.results[name] = journal.run(name, inputs[name], action, intact=_intact(name, stages))
     cleanup.purge(stages.quarantine)
@@ -204,6 +213,6 @@ def _report(stages: Stages, journal: Journal) -> dict[str, Any]:
         "repositories": lock["repositories"],
         "packages": lock["packages"],
         "removed": lock["removed"],
-        "install": {key: results["install"][key] for key in ("scripts", "pip_check", "drift")},
+        "install": {key: results["install"][key] for key in ("scripts", "pip_check", "drift", "needs")},
         "warnings": stages.console.warnings,
     }

@@ -18,6 +18,8 @@ examples:
   packager build quickstart                     the embedded example, into dist/
   packager build my-recipe.yml -o out           your own recipe
   packager build comfyui --source ComfyUI=~/src/ComfyUI
+  packager download my-recipe.yml -o pantry     then: packager build my-recipe.yml --offline --wheels-dir pantry
+  packager realize my-recipe.yml --home ~/comfy run it from ~/comfy/ID; packager delete ID --home ~/comfy
   packager verify out/my-bundle-1.0-linux-x86_64.zip
 
 exit codes: 0 done, 1 a fault of the packager, 2 bad input or usage, 3 fetching failed,
@@ -85,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     added = add("lock", commands.lock, "pin every repository and package of a recipe, in a file beside it")
     _add_recipe(added)
     added.add_argument("--upgrade", action="store_true", help="make it anew although it is current")
+    _add_local_commands(add)
     _add_tree_commands(add)
     added = add("cache", commands.cache, "show or clear the download cache")
     added.add_argument("action", choices=("path", "info", "clear"), help="what to do")
@@ -106,7 +109,12 @@ def _add_recipe(parser: argparse.ArgumentParser) -> None:
         "--mirror", action="append", default=[], metavar="FROM=TO", help="rewrite URLs that begin with FROM"
     )
     parser.add_argument("--offline", action="store_true", help="fetch nothing: cache, --source and --wheels-dir only")
-    parser.add_argument("--wheels-dir", type=Path, metavar="DIR", help="a folder of wheels to use beside the index")
+    parser.add_argument(
+        "--wheels-dir",
+        type=Path,
+        metavar="DIR",
+        help="a folder of wheels to use beside the index, or one that `packager download` made",
+    )
 
 
 def _add_build(parser: argparse.ArgumentParser) -> None:
@@ -131,6 +139,27 @@ def _add_build(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tier", choices=("none", "safe", "aggressive"), help="how far the clean-up goes")
     parser.add_argument("--no-prove", action="store_true", help="ship without proof (the report says so)")
     parser.add_argument("--dry-run", action="store_true", help="resolve and print what would be done; change nothing")
+
+
+def _add_local_commands(add: Callable[[str, Command, str], argparse.ArgumentParser]) -> None:
+    added = add("download", commands.download, "gather all that a build fetches in one folder, for build --offline")
+    _add_recipe(added)
+    added.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder to fill")
+    added = add("realize", commands.realize, "install a recipe in place, at HOME/ID, without an archive")
+    _add_recipe(added)
+    added.add_argument("--home", type=Path, required=True, metavar="DIR", help="folder that holds realized recipes")
+    added.add_argument("--runtime", metavar="R", help="where Python comes from, in place of the recipe's")
+    added.add_argument("--tier", choices=("none", "safe", "aggressive"), help="how far to clean up (default: none)")
+    added.add_argument(
+        "--models-dir", type=Path, metavar="DIR", help="put the models here, and let ComfyUI read them from here"
+    )
+    added.add_argument("--dry-run", action="store_true", help="resolve and print what would be installed")
+    added = add("delete", commands.delete, "remove what realize made; models, outputs and added nodes of yours stay")
+    added.add_argument("id", metavar="ID", help="version_id of the recipe")
+    added.add_argument("--home", type=Path, required=True, metavar="DIR", help="the folder given to realize")
+    added.add_argument("--all", action="store_true", help="remove your own files there too")
+    added.add_argument("--yes", action="store_true", help="do not ask")
+    added.add_argument("--dry-run", action="store_true", help="list what would be removed")
 
 
 def _add_tree_commands(add: Callable[[str, Command, str], argparse.ArgumentParser]) -> None:

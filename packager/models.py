@@ -21,16 +21,9 @@ from packager import resources
 from packager.document import Document, Pointer
 from packager.errors import Fault
 from packager.filesystem import is_device_name
-from packager.targets import Target, minor_version
+from packager.targets import Target, marker_environment
 
 _HUGGING_FACE = "hf://"
-# PEP 508 names: os_name, sys_platform, platform_system by operating system; platform_machine where it differs.
-_SYSTEMS = {
-    "linux": ("posix", "linux", "Linux"),
-    "macos": ("posix", "darwin", "Darwin"),
-    "windows": ("nt", "win32", "Windows"),
-}
-_MACHINES = {"windows-x86_64": "AMD64"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,15 +100,7 @@ def folder_warnings(models: Sequence[Model]) -> list[str]:
 
 def wanted_models(models: Sequence[Model], target: Target, python: str) -> tuple[Model, ...]:
     """Those whose `when` holds on `target` with this version of Python."""
-    os_name, sys_platform, system = _SYSTEMS[target.os]
-    environment = {
-        "os_name": os_name,
-        "sys_platform": sys_platform,
-        "platform_system": system,
-        "platform_machine": _MACHINES.get(target.name, target.arch),
-        "python_version": minor_version(python),
-        "python_full_version": python,
-    }
+    environment = marker_environment(target, python)
     return tuple(model for model in models if model.when is None or Marker(model.when).evaluate(environment))
 
 

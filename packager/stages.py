@@ -23,6 +23,7 @@ from packager.install import install
 from packager.lock import Lock
 from packager.model_files import FIRST_RUN_LIST, first_run_list
 from packager.models import wanted_models
+from packager.node_needs import unmet_needs
 from packager.origins import Origins
 from packager.proof.baseline import Baseline
 from packager.proof.probing import take_baseline
@@ -67,7 +68,11 @@ class Stages:
         installed = install(
             self.lock, self.recipe, tree=self.tree, origins=self.origins, work=self.work, console=self.console
         )
-        return {**installed.to_json(), "tree": release.measure(self.tree.root)}
+        needs = unmet_needs(self.tree)
+        for node, lines in needs.items():
+            for line in lines:
+                self.console.warn(f"{node}: {line}")
+        return {**installed.to_json(), "needs": needs, "tree": release.measure(self.tree.root)}
 
     def baseline(self) -> dict[str, Any]:
         """What the tree can do before anything is removed from it."""

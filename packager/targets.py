@@ -117,6 +117,27 @@ TARGETS: dict[str, Target] = {
     )
 }
 
+# PEP 508: os_name, sys_platform, platform_system.
+_MARKER_NAMES = {
+    "linux": ("posix", "linux", "Linux"),
+    "macos": ("posix", "darwin", "Darwin"),
+    "windows": ("nt", "win32", "Windows"),
+}
+
+
+def marker_environment(target: Target, python: str) -> dict[str, str]:
+    """What environment markers (PEP 508) are evaluated with. `python` is the full version."""
+    os_name, sys_platform, system = _MARKER_NAMES[target.os]
+    return {
+        "os_name": os_name,
+        "sys_platform": sys_platform,
+        "platform_system": system,
+        "platform_machine": "AMD64" if target.is_windows else target.arch,
+        "python_version": minor_version(python),
+        "python_full_version": python,
+    }
+
+
 _OS_NAMES: dict[str, OS] = {"linux": "linux", "darwin": "macos", "win32": "windows"}
 _ARCH_NAMES = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "aarch64", "arm64": "arm64"}
 

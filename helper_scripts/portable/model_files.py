@@ -239,8 +239,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 
 
 def _opener(host: str, environ: Mapping[str, str]) -> urllib.request.OpenerDirector:
-    """The user's proxies (https_proxy, no_proxy) are respected, but for this machine itself; certificates are those that
-    SSL_CERT_FILE names."""
+    """Respects the user's proxies (https_proxy, no_proxy), but for this machine itself, and SSL_CERT_FILE."""
     proxies = [urllib.request.ProxyHandler({})] if host in _LOOPBACK else []
     secure = urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=environ.get("SSL_CERT_FILE")))
     return urllib.request.build_opener(_Redirects, secure, *proxies)
