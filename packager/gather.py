@@ -201,6 +201,8 @@ def _gather_wheels(lock: Lock, folder: Path, asking: Asking, console: Console) -
 
 def _fetch(files: list[IndexFile], folder: Path, origins: Origins, console: Console) -> None:
     folder.mkdir(parents=True, exist_ok=True)
+    if not files:
+        return
     requests = [
         (DownloadRequest(url=file.url, sha256=file.sha256, size=file.size), folder / file.name) for file in files
     ]
@@ -212,6 +214,8 @@ def _gather_models(
 ) -> list[dict[str, Any]]:
     """The models that the bundle carries, and what the addresses stand for."""
     models = wanted_models(recipe.models, target, lock.python_version) if recipe.model_mode == "bundle" else ()
+    if not models:
+        return []
     places = {model.url: folder / "models" / model.path for model in models}
     done = download_all(
         [(model_request(model, origins), places[model.url]) for model in models],
