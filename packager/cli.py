@@ -86,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("recipe", metavar="RECIPE", help="a file, or the name of one in recipes/")
     added = add("lock", commands.lock, "pin every repository and package of a recipe, in a file beside it")
     _add_recipe(added)
+    _add_work(added)
     added.add_argument("--upgrade", action="store_true", help="make it anew although it is current")
     _add_local_commands(add)
     _add_tree_commands(add)
@@ -98,9 +99,6 @@ def _add_recipe(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", metavar="RECIPE", help="a file, or the name of one in recipes/")
     parser.add_argument(
         "--target", metavar="T", choices=sorted(targets.TARGETS), help="one of %(choices)s; this machine's"
-    )
-    parser.add_argument(
-        "--work", type=Path, metavar="DIR", help="folder for work in progress (default: build/NAME-TARGET)"
     )
     parser.add_argument(
         "--source", action="append", default=[], metavar="NAME=PATH|URL", help="take a repository from here instead"
@@ -117,8 +115,15 @@ def _add_recipe(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_work(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--work", type=Path, metavar="DIR", help="folder for work in progress (default: build/NAME-TARGET)"
+    )
+
+
 def _add_build(parser: argparse.ArgumentParser) -> None:
     _add_recipe(parser)
+    _add_work(parser)
     parser.add_argument(
         "-o", "--output", type=Path, default=Path("dist"), metavar="DIR", help="release files (default: dist)"
     )
@@ -144,6 +149,7 @@ def _add_build(parser: argparse.ArgumentParser) -> None:
 def _add_local_commands(add: Callable[[str, Command, str], argparse.ArgumentParser]) -> None:
     added = add("download", commands.download, "gather all that a build fetches in one folder, for build --offline")
     _add_recipe(added)
+    _add_work(added)
     added.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder to fill")
     added = add("realize", commands.realize, "install a recipe in place, at HOME/ID, without an archive")
     _add_recipe(added)

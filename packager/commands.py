@@ -107,7 +107,8 @@ def realize(words: Namespace, console: Console) -> Result:
     words.tier = words.tier or "none"
     recipe, options = _use_gathered(_recipe(words), words)
     if words.dry_run:
-        return _planned(plan_build(recipe, options, console))
+        with tempfile.TemporaryDirectory(prefix="packager-realize-") as scratch:
+            return _planned(plan_build(recipe, dataclasses.replace(options, work=Path(scratch)), console))
     done = realize_recipe(recipe, options, words.home, console, models_dir=words.models_dir)
     unmet = sum(len(lines) for lines in done["needs"].values())
     return Result(value=done, text=f"{done['root']}: {done['files']} files, {unmet} unmet requirements of nodes")
@@ -228,7 +229,7 @@ def _options(words: Namespace, recipe: Recipe) -> BuildOptions:
     return BuildOptions(
         target=target,
         output=given.get("output", Path("dist")),
-        work=words.work or Path("build") / f"{recipe.name}-{target.name}",
+        work=given.get("work") or Path("build") / f"{recipe.name}-{target.name}",
         origins=Origins(
             settings=settings,
             cache=Cache(default_cache_root()),

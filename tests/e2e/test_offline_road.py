@@ -165,8 +165,9 @@ def test_all_that_is_missing_is_listed_at_once(gathered: tuple[Packager, Path, P
 def test_model_that_was_changed_is_refused(gathered: tuple[Packager, Path, Path]) -> None:
     """Same size, other bytes: the hash of the gathering says so."""
     packager, recipe, pantry = gathered
+    empty = {"PACKAGER_CACHE_DIR": str(packager.folder / "none")}
     (pantry / "models/vae/a.safetensors").write_bytes(MODEL[::-1])
-    done = packager.run("build", recipe, "--offline", "--wheels-dir", pantry, "--work", "w2", "--no-prove")
+    done = packager.run("build", recipe, "--offline", "--wheels-dir", pantry, "--work", "w2", "--no-prove", env=empty)
     assert done.returncode == 3
     assert "sha256" in done.stderr
 
