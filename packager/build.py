@@ -19,6 +19,7 @@ from packager.console import Console
 from packager.journal import Journal, digest, exclusive
 from packager.lock import Lock, load_lock
 from packager.locking import Locking
+from packager.models import folder_warnings
 from packager.origins import Origins
 from packager.proof import restore_hidden
 from packager.recipe import Recipe
@@ -86,12 +87,21 @@ def lock_recipe(
         return load_lock(path), path
 
 
-def travel(stages: Stages, journal: Journal) -> None:
-    """Run every stage that has to run."""
+def build_tree(recipe: Recipe, options: BuildOptions, console: Console) -> Stages:
+    """Go the road up to the finished bundle tree; there is no archive and no proof."""
+    with exclusive(options.work):
+        journal = Journal(options.work.resolve())
+        stages = _prepare(recipe, options, journal, console)
+        travel(stages, journal, until="assemble")
+        return stages
+
+
+def travel(stages: Stages, journal: Journal, *, until: str = STAGES[-1]) -> None:
+    """Run every stage that has to run, up to and with `until`."""
     restore_hidden(stages.tree.root.parent)  # a proof that was killed may have left it under another name
     inputs = stage_inputs(stages)
     _settle(stages, journal, inputs)
-    for name in STAGES:
+    for name in STAGES[: STAGES.index(until) + 1]:
         action = _announced(name, getattr(stages, name), stages.console)
         stages.results[name] = journal.run(name, inputs[name], action, intact=_intact(name, stages))
     cleanup.purge(stages.quarantine)
@@ -101,7 +111,7 @@ def stage_inputs(stages: Stages) -> dict[str, str]:
     """What each stage depends on, as a digest; each includes the one before."""
     recipe = stages.recipe
     own: dict[str, list[Any]] = {
-        "provision": [stages.facts.identity, stages.lock.digest, recipe.models],
+        "provision": [stages.facts.identity, stages.lock.digest, recipe.models, recipe.model_mode],
         "clean": [cleanup.rules_json(stages.rules), recipe.cleanup.tier, recipe.cleanup.opt_in],
         "relocate": [stages.build_paths],
         "assemble": [dataclasses.replace(recipe, path=Path())],
@@ -156,6 +166,8 @@ def _prepare(recipe: Recipe, options: BuildOptions, journal: Journal, console: C
         [(keep.pattern, keep.reason) for keep in recipe.cleanup.keep], source=str(recipe.path)
     )
     rules.select(recipe.cleanup.tier, recipe.cleanup.opt_in)
+    for warning in folder_warnings(recipe.models):
+        console.warn(warning)
     facts = _inspect(recipe, options)
     return Stages(
         recipe=recipe,
@@ -211,6 +223,6 @@ def _report(stages: Stages, journal: Journal) -> dict[str, Any]:
         "asked": lock["asked"],
         "conflicts": lock["decisions"],
         "removed": lock["removed"],
-        "install": {key: results["install"][key] for key in ("scripts", "pip_check", "drift")},
+        "install": {key: results["install"][key] for key in ("scripts", "pip_check", "drift", "needs")},
         "warnings": stages.console.warnings,
     }

@@ -36,6 +36,10 @@ class BundleTree:
         return self.root / NODES_DIR
 
     @property
+    def models(self) -> Path:
+        return self.root / MODELS_DIR
+
+    @property
     def portable(self) -> Path:
         return self.root / PORTABLE_DIR
 

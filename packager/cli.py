@@ -20,6 +20,8 @@ examples:
   packager build quickstart                     the embedded example, into dist/
   packager build my-recipe.yml -o out           your own recipe
   packager build comfyui --source ComfyUI=~/src/ComfyUI
+  packager download my-recipe.yml -o pantry     then: packager build my-recipe.yml --offline --wheels-dir pantry
+  packager realize my-recipe.yml --home ~/comfy run it from ~/comfy/ID; packager delete ID --home ~/comfy
   packager verify out/my-bundle-1.0-linux-x86_64.zip
 
 exit codes: 0 done, 1 a fault of the packager, 2 bad input or usage, 3 fetching failed,
@@ -92,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("recipe", metavar="RECIPE", help="a file, or the name of one in recipes/")
     added = add("lock", commands.lock, "pin every repository and package of a recipe, in a file beside it")
     _add_lock(added)
+    _add_local_commands(add)
     _add_tree_commands(add)
     added = add("cache", commands.cache, "show or clear the download cache")
     added.add_argument("action", choices=("path", "info", "clear"), help="what to do")
@@ -100,6 +103,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_lock(parser: argparse.ArgumentParser) -> None:
     _add_means(parser)
+    _add_work(parser)
     parser.add_argument(
         "--target",
         dest="targets",
@@ -130,20 +134,29 @@ def _add_recipe(parser: argparse.ArgumentParser) -> None:
 def _add_means(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", metavar="RECIPE", help="a file, or the name of one in recipes/")
     parser.add_argument(
-        "--work", type=Path, metavar="DIR", help="folder for work in progress (default: build/NAME-TARGET)"
-    )
-    parser.add_argument(
         "--source", action="append", default=[], metavar="NAME=PATH|URL", help="take a repository from here instead"
     )
     parser.add_argument(
         "--mirror", action="append", default=[], metavar="FROM=TO", help="rewrite URLs that begin with FROM"
     )
     parser.add_argument("--offline", action="store_true", help="fetch nothing: cache, --source and --wheels-dir only")
-    parser.add_argument("--wheels-dir", type=Path, metavar="DIR", help="a folder of wheels to use beside the index")
+    parser.add_argument(
+        "--wheels-dir",
+        type=Path,
+        metavar="DIR",
+        help="a folder of wheels to use beside the index, or one that `packager download` made",
+    )
+
+
+def _add_work(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--work", type=Path, metavar="DIR", help="folder for work in progress (default: build/NAME-TARGET)"
+    )
 
 
 def _add_build(parser: argparse.ArgumentParser) -> None:
     _add_recipe(parser)
+    _add_work(parser)
     parser.add_argument(
         "-o", "--output", type=Path, default=Path("dist"), metavar="DIR", help="release files (default: dist)"
     )
@@ -179,6 +192,28 @@ def _add_zip_options(parser: argparse.ArgumentParser) -> None:
         metavar="SIZE",
         help="a zip over it comes in parts: bytes, or such as 1900MiB (default: under 2 GiB)",
     )
+
+
+def _add_local_commands(add: Callable[[str, Command, str], argparse.ArgumentParser]) -> None:
+    added = add("download", commands.download, "gather all that a build fetches in one folder, for build --offline")
+    _add_recipe(added)
+    _add_work(added)
+    added.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder to fill")
+    added = add("realize", commands.realize, "install a recipe in place, at HOME/ID, without an archive")
+    _add_recipe(added)
+    added.add_argument("--home", type=Path, required=True, metavar="DIR", help="folder that holds realized recipes")
+    added.add_argument("--runtime", metavar="R", help="where Python comes from, in place of the recipe's")
+    added.add_argument("--tier", choices=("none", "safe", "aggressive"), help="how far to clean up (default: none)")
+    added.add_argument(
+        "--models-dir", type=Path, metavar="DIR", help="put the models here, and let ComfyUI read them from here"
+    )
+    added.add_argument("--dry-run", action="store_true", help="resolve and print what would be installed")
+    added = add("delete", commands.delete, "remove what realize made; models, outputs and added nodes of yours stay")
+    added.add_argument("id", metavar="ID", help="version_id of the recipe")
+    added.add_argument("--home", type=Path, required=True, metavar="DIR", help="the folder given to realize")
+    added.add_argument("--all", action="store_true", help="remove your own files there too")
+    added.add_argument("--yes", action="store_true", help="do not ask")
+    added.add_argument("--dry-run", action="store_true", help="list what would be removed")
 
 
 def _add_tree_commands(add: Callable[[str, Command, str], argparse.ArgumentParser]) -> None:

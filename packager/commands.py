@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import sys
 import tempfile
 from argparse import Namespace
 from dataclasses import dataclass, field
@@ -21,9 +22,15 @@ from packager.errors import InputError, ProofError
 from packager.explain import explain
 from packager.fetch.cache import Cache, default_cache_root
 from packager.fetch.mirrors import Mirrors
+from packager.gather import gather, open_gathered
+from packager.lock import Lock
+from packager.models import folder_warnings
 from packager.origins import Origins
 from packager.parts import MAX_PART_SIZE, parse_size
 from packager.proof.prove import prove_archive, prove_folder
+from packager.realize import delete as delete_realized
+from packager.realize import plan_delete
+from packager.realize import realize as realize_recipe
 from packager.recipe import Recipe, checked_version, find_recipe, load_recipe
 from packager.settings import load_settings
 from packager.stages import EPOCH
@@ -39,18 +46,20 @@ class Result:
 
 
 def build(words: Namespace, console: Console) -> Result:
-    recipe = _recipe(words)
-    options = _options(words, recipe)
+    recipe, options = _use_gathered(_recipe(words), words)
     if words.dry_run:
-        locked = plan_build(recipe, options, console)
-        lines = [f"{repo.name} {repo.commit[:12] or repo.tree[:19]} {repo.url}" for repo in locked.repositories]
-        lines += [package.pin for package in locked.packages]
-        return Result(value={"lock": locked.to_json()}, text="\n".join(lines))
+        return _planned(plan_build(recipe, options, console))
     report = build_bundle(recipe, options, console)
     return Result(value={key: report[key] for key in _BUILD_KEYS}, text=_build_summary(report))
 
 
 _BUILD_KEYS = ("archives", "root", "report", "stages", "size", "files", "proof")
+
+
+def _planned(locked: Lock) -> Result:
+    lines = [f"{repo.name} {repo.commit[:12] or repo.tree[:19]} {repo.url}" for repo in locked.repositories]
+    lines += [package.pin for package in locked.packages]
+    return Result(value={"lock": locked.to_json()}, text="\n".join(lines))
 
 
 def _build_summary(report: dict[str, Any]) -> str:
@@ -67,7 +76,9 @@ def _build_summary(report: dict[str, Any]) -> str:
 
 def validate(words: Namespace, _: Console) -> Result:
     recipe = load_recipe(find_recipe(words.recipe))
-    return Result(value={"valid": True, "recipe": str(recipe.path)}, text=f"{recipe.path}: valid")
+    warnings = folder_warnings(recipe.models)
+    text = "\n".join([f"{recipe.path}: valid", *(f"  {warning}" for warning in warnings)])
+    return Result(value={"valid": True, "recipe": str(recipe.path), "warnings": warnings}, text=text)
 
 
 def lock(words: Namespace, console: Console) -> Result:
@@ -88,6 +99,50 @@ def lock(words: Namespace, console: Console) -> Result:
     ]
     values = [{"lock": str(path), **locked.to_json()} for locked, path in written]
     return Result(value=values[0] if len(values) == 1 else {"locks": values}, text="\n".join(lines))
+
+
+def download(words: Namespace, console: Console) -> Result:
+    recipe = dataclasses.replace(_recipe(words), offline=False)
+    options = _options(words, recipe)
+    locked = plan_build(recipe, options, console)
+    manifest = gather(
+        recipe,
+        locked,
+        words.output,
+        target=options.target,
+        origins=options.origins,
+        work=options.work.resolve() / "gather",
+        console=console,
+    )
+    size = sum(file["size"] for file in manifest["files"])
+    text = f"{words.output}: {len(manifest['files'])} files, {format_bytes(size)}"
+    return Result(value={"folder": str(words.output), "files": len(manifest["files"]), "size": size}, text=text)
+
+
+def realize(words: Namespace, console: Console) -> Result:
+    words.tier = words.tier or "none"
+    recipe, options = _use_gathered(_recipe(words), words)
+    if words.dry_run:
+        with tempfile.TemporaryDirectory(prefix="packager-realize-") as scratch:
+            return _planned(plan_build(recipe, dataclasses.replace(options, work=Path(scratch)), console))
+    done = realize_recipe(recipe, options, words.home, console, models_dir=words.models_dir)
+    unmet = sum(len(lines) for lines in done["needs"].values())
+    return Result(value=done, text=f"{done['root']}: {done['files']} files, {unmet} unmet requirements of nodes")
+
+
+def delete(words: Namespace, console: Console) -> Result:
+    plan = plan_delete(words.id, words.home, everything=words.all)
+    what = f"{len(plan.remove)} files, {format_bytes(plan.size)} of {plan.root}; {len(plan.keep)} files stay"
+    value = {"root": str(plan.root), "removed": len(plan.remove), "kept": [str(path) for path in plan.keep]}
+    if words.dry_run:
+        return Result(value=value, text="\n".join(map(str, plan.remove)))
+    if not words.yes:
+        if not sys.stdin.isatty():
+            raise InputError(f"would remove {what}", where="delete", remedy="say --yes, or look with --dry-run")
+        if input(f"Remove {what}? [y/N] ").strip().lower() not in ("y", "yes"):
+            return Result(text="nothing was removed")
+    delete_realized(words.id, words.home, plan, console)
+    return Result(value=value, text=f"removed {what}")
 
 
 def verify(words: Namespace, console: Console) -> Result:
@@ -182,6 +237,16 @@ def _recipe(words: Namespace) -> Recipe:
     return dataclasses.replace(recipe, **changes)
 
 
+def _use_gathered(recipe: Recipe, words: Namespace) -> tuple[Recipe, BuildOptions]:
+    """Recipe and options, with everything taken from --wheels-dir if `packager download` made that folder."""
+    options = _options(words, recipe)
+    gathered = open_gathered(options.origins.wheels) if options.origins.wheels else None
+    if gathered is None:
+        return recipe, options
+    origins = gathered.origins(options.origins)
+    return gathered.recipe(recipe), dataclasses.replace(options, origins=origins, lock=options.lock or gathered.lock)
+
+
 def _options(words: Namespace, recipe: Recipe) -> BuildOptions:
     target = targets.get(words.target) if words.target else targets.current()
     settings = load_settings(sources=words.source, mirrors=words.mirror)
@@ -196,7 +261,7 @@ def _options(words: Namespace, recipe: Recipe) -> BuildOptions:
     return BuildOptions(
         target=target,
         output=given.get("output", Path("dist")),
-        work=words.work or Path("build") / f"{recipe.name}-{target.name}",
+        work=given.get("work") or Path("build") / f"{recipe.name}-{target.name}",
         origins=Origins(
             settings=settings,
             cache=Cache(default_cache_root()),

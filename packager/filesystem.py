@@ -13,6 +13,13 @@ from pathlib import Path
 from typing import Any
 
 _BLOCK = 1024 * 1024
+# Names Windows keeps for devices, whatever their suffix (Microsoft, "Naming Files, Paths, and Namespaces").
+_DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))}
+
+
+def is_device_name(name: str) -> bool:
+    """Whether Windows takes a file of this name for a device."""
+    return name.split(".", maxsplit=1)[0].lower() in _DEVICES
 
 
 def sha256_file(path: Path) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,12 @@ from packager import process, resources, uv
 from packager.bundle import BundleTree
 from packager.console import Console
 from packager.errors import InputError
-from packager.fetch.download import DownloadRequest, download_all
 from packager.fetch.sources import place_all
 from packager.lock import Lock
+from packager.model_files import place_models
+from packager.models import wanted_models
 from packager.origins import Origins
-from packager.recipe import Model, Recipe
+from packager.recipe import Recipe
 
 _INSTALL_SCRIPT_SECONDS = 1800
 
@@ -68,7 +68,9 @@ def install(
     scripts = [
         run_install_script(tree, pin.name, console) for pin in nodes if (tree.nodes / pin.name / "install.py").is_file()
     ]
-    place_models(recipe.models, tree=tree, origins=origins, console=console)
+    if recipe.model_mode == "bundle":
+        models = wanted_models(recipe.models, tree.target, tree.python_version)
+        place_models(models, tree.models, origins=origins, console=console)
     drift = find_drift(lock, tree) if scripts else {}
     for name, (locked, found) in drift.items():
         console.warn(f"an install.py changed {name}: locked {locked or 'nothing'}, now {found or 'nothing'}")
@@ -106,17 +108,6 @@ def in_bundle(tree: BundleTree, *command: str) -> list[str]:
     """Words that run `command` as the bundle's own helpers would; `python` is the bundle's."""
     portable = resources.helper_scripts() / "portable"
     return [str(tree.python), "-I", "-X", "utf8", str(portable), "exec", "--bundle", str(tree.root), "--", *command]
-
-
-def place_models(models: Sequence[Model], *, tree: BundleTree, origins: Origins, console: Console) -> None:
-    """Download the models into ComfyUI/models."""
-    if not models:
-        return
-    requests = [
-        (DownloadRequest(url=model.url, sha256=model.sha256, size=model.size), tree.app / "models" / model.path)
-        for model in models
-    ]
-    download_all(requests, cache=origins.cache, mirrors=origins.mirrors, console=console, offline=origins.offline)
 
 
 def find_drift(lock: Lock, tree: BundleTree) -> dict[str, tuple[str, str]]:

@@ -8,23 +8,22 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from packaging.requirements import InvalidRequirement, Requirement
 
 from packager import resources
 from packager.document import Document, Pointer, check_schema, read_document
 from packager.errors import DocumentError, Fault, InputError
+from packager.filesystem import is_device_name
+from packager.models import Model, check_models, read_model
 from packager.parts import MAX_PART_SIZE, parse_size
 
 _SUFFIXES = (".yml", ".yaml", ".json")
-# Names Windows keeps for devices, whatever their suffix (Microsoft, "Naming Files, Paths, and Namespaces").
-_DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))}
 # Names under which the lock tells the recipe's own wishes from those of nodes.
 _TAKEN = {"packager", "python_packages", "constraints", "overrides"}
-_HUGGING_FACE = "hf://"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,16 +34,6 @@ class Repository:
     url: str
     ref: str | None = None
     commit: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Model:
-    """One model file. `path` is relative to ComfyUI/models; `size` in bytes."""
-
-    path: PurePosixPath
-    url: str
-    sha256: str | None = None
-    size: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +80,7 @@ class Recipe:
     overrides: tuple[str, ...] = ()
     excludes: tuple[str, ...] = ()
     models: tuple[Model, ...] = ()
+    model_mode: Literal["bundle", "first-run", "skip"] = "bundle"
     env: dict[str, str]
     launch_args: tuple[str, ...] = ()
     offline: bool = False
@@ -154,6 +144,9 @@ def _build(value: dict[str, Any], path: Path) -> Recipe:
     options = value.get("options", {})
     cleanup = value.get("cleanup", {})
     archive = value.get("archive", {})
+    mode: Literal["bundle", "first-run", "skip"] = (
+        "skip" if options.get("skip_models") else options.get("models", "bundle")
+    )
     return Recipe(
         path=path,
         digest=hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest(),
@@ -171,7 +164,8 @@ def _build(value: dict[str, Any], path: Path) -> Recipe:
         constraints=tuple(value.get("constraints", ())),
         overrides=tuple(value.get("overrides", ())),
         excludes=tuple(value.get("excludes", ())),
-        models=() if options.get("skip_models") else tuple(_model(model) for model in value.get("models", ())),
+        models=() if mode == "skip" else tuple(read_model(model) for model in value.get("models", ())),
+        model_mode=mode,
         env=dict(value.get("env", {})),
         launch_args=tuple(value.get("launch", {}).get("args", ())),
         offline=options.get("offline", False),
@@ -208,31 +202,6 @@ def _repository_name(url: str) -> str:
     return unquote(url.rstrip("/").replace("\\", "/").rsplit("/", 1)[-1]).removesuffix(".git")
 
 
-def _model(value: dict[str, Any]) -> Model:
-    url = value.get("url") or value["source"]
-    return Model(path=_model_path(value), url=_model_url(url), sha256=value.get("sha256"), size=value.get("size"))
-
-
-def _model_path(value: dict[str, Any]) -> PurePosixPath:
-    if "path" in value:
-        return PurePosixPath(value["path"])
-    folder = value.get("type") or value.get("target_subdir") or "checkpoints"
-    url = value.get("url") or value["source"]
-    file_name = unquote(PurePosixPath(urlsplit(url).path).name)
-    name = value.get("name") or file_name
-    if "." not in name:  # a label, as in `name: wan22-unet`, not a file name
-        name += PurePosixPath(file_name).suffix
-    return PurePosixPath(folder) / name
-
-
-def _model_url(url: str) -> str:
-    """`hf://ORG/REPO/FILE` as its download address (huggingface_hub, `hf_hub_url`)."""
-    if not url.startswith(_HUGGING_FACE):
-        return url
-    organisation, repository, file = url.removeprefix(_HUGGING_FACE).split("/", 2)
-    return f"https://huggingface.co/{organisation}/{repository}/resolve/main/{file}"
-
-
 def _check_meaning(document: Document) -> Iterator[Fault]:
     """What a schema cannot say: names that clash or mean devices, paths that leave, requirements that do not parse."""
     value = document.value
@@ -243,11 +212,11 @@ def _check_meaning(document: Document) -> Iterator[Fault]:
     for field in ("python_packages", "constraints", "overrides"):
         for position, text in enumerate(value.get(field, ())):
             yield from _check_requirement(document, (field, position), text)
-    yield from _check_models(document)
+    yield from check_models(document)
 
 
 def _check_name(document: Document, pointer: Pointer, name: str) -> Iterator[Fault]:
-    if name.split(".", maxsplit=1)[0].lower() in _DEVICES:
+    if is_device_name(name):
         yield document.fault(pointer, f"'{name}' is the name of a device on Windows", "choose another name")
 
 
@@ -292,32 +261,3 @@ def _check_requirement(document: Document, pointer: Pointer, text: str) -> Itera
         return
     if requirement.url and not requirement.url.startswith(("https://", "git+https://")):
         yield document.fault(pointer, f"'{requirement.url}' is not an https address", "use an https address")
-
-
-def _check_models(document: Document) -> Iterator[Fault]:
-    seen: set[str] = set()
-    for position, model in enumerate(document.value.get("models", ())):
-        pointer: Pointer = ("models", position)
-        url = model.get("url") or model["source"]
-        field = "url" if "url" in model else "source"
-        if url.startswith(_HUGGING_FACE):
-            if url.count("/") < 4:
-                yield document.fault((*pointer, field), f"'{url}' names no file", "write hf://ORG/REPO/FILE")
-                continue
-        elif not url.startswith(("https://", "file://", "http://127.0.0.1", "http://localhost")):
-            yield document.fault((*pointer, field), f"'{url}' is not an https address", "use https:// or hf://")
-        path = _model_path(model)
-        parts = str(path).replace("\\", "/").split("/")
-        if (
-            path.is_absolute()
-            or ".." in parts
-            or "" in parts
-            or ":" in str(path)
-            or any(ord(c) < 32 for c in str(path))
-        ):
-            yield document.fault(pointer, f"'{path}' leaves the models folder", "give a path below ComfyUI/models")
-        elif any(part.split(".")[0].lower() in _DEVICES for part in parts):
-            yield document.fault(pointer, f"'{path}' holds the name of a device on Windows", "choose another name")
-        elif str(path).lower() in seen:
-            yield document.fault(pointer, f"'{path}' is there twice", "give one of them another name")
-        seen.add(str(path).lower())

@@ -22,6 +22,9 @@ from packager.errors import ProofError
 from packager.filesystem import remove_tree, walk_files, write_json
 from packager.install import install
 from packager.lock import Lock
+from packager.model_files import FIRST_RUN_LIST, first_run_list
+from packager.models import wanted_models
+from packager.node_needs import unmet_needs
 from packager.origins import Origins
 from packager.proof.baseline import Baseline
 from packager.proof.probing import take_baseline
@@ -67,7 +70,11 @@ class Stages:
         installed = install(
             self.lock, self.recipe, tree=self.tree, origins=self.origins, work=self.work, console=self.console
         )
-        return {**installed.to_json(), "tree": release.measure(self.tree.root)}
+        needs = unmet_needs(self.tree)
+        for node, lines in needs.items():
+            for line in lines:
+                self.console.warn(f"{node}: {line}")
+        return {**installed.to_json(), "needs": needs, "tree": release.measure(self.tree.root)}
 
     def baseline(self) -> dict[str, Any]:
         """What the tree can do before anything is removed from it."""
@@ -98,6 +105,9 @@ class Stages:
         portable = self.tree.portable
         write_json(portable / "bundle.json", self.bundle_facts)
         (portable / "lock.txt").write_text(self.lock.constraints(), encoding="utf-8")
+        if self.recipe.model_mode == "first-run" and self.recipe.models:
+            models = wanted_models(self.recipe.models, self.target, self.facts.python_version)
+            write_json(portable / FIRST_RUN_LIST, first_run_list(models))
         write_json(portable / "removed.json", self.results["clean"]["record"])
         Baseline.from_json(self.results["baseline"]).without_machine().save(portable / BASELINE_NAME)
         return release.measure(self.tree.root)

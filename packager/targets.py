@@ -113,6 +113,7 @@ TARGETS: dict[str, Target] = {
     )
 }
 
+
 _OS_NAMES: dict[str, OS] = {"linux": "linux", "darwin": "macos", "win32": "windows"}
 _ARCH_NAMES = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "aarch64", "arm64": "arm64"}
 

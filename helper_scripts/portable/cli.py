@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from portable import bundle as bundles
-from portable import info, packages, programs, verify
+from portable import info, model_commands, packages, programs, verify
 from portable.bundle import WINDOWS
 from portable.errors import DONE, FAILED, INTERRUPTED, HelperError, UsageError
 
@@ -21,6 +21,7 @@ examples (on Windows with .bat instead of .sh):
   ./install_package.sh -r ComfyUI/custom_nodes/some-node/requirements.txt
   ./install_package.sh --wheels-dir ~/wheels   without a network
   ./manage.sh verify                           are all files still as they were shipped?
+  ./manage.sh models fetch                     the models this bundle wants and does not carry
   ./manage.sh exec -- python -m pip list       any program in the bundle's environment
 
 exit codes: 0 done, 1 failed, 2 wrong use, 130 interrupted; `run` and `exec` end with the program's own.
@@ -54,7 +55,9 @@ def holds_window(arguments: Sequence[str], code: int) -> bool:
 
 def _dispatch(arguments: Sequence[str]) -> int:
     if arguments and arguments[0] == "run":  # never parsed: `--help` and the like are ComfyUI's
-        return programs.run_app(bundles.read(bundles.locate()), arguments[1:])
+        bundle = bundles.read(bundles.locate())
+        model_commands.offer(bundle)
+        return programs.run_app(bundle, arguments[1:])
     words, command = list(arguments), []
     if words[:1] == ["exec"] and "--" in words:
         words, command = words[: words.index("--")], words[words.index("--") + 1 :]
@@ -119,6 +122,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     check.add_argument("--json", action="store_true", help="one JSON object on stdout")
     check.set_defaults(action=_verify)
+    model_commands.add(commands)
     return parser
 
 

@@ -15,10 +15,12 @@ import json
 import ntpath
 import os
 import posixpath
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+_REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _RULES = Path(__file__).absolute().with_name("environment.json")
 
 
@@ -32,10 +34,13 @@ def environment(
     """The whole environment for a program of the bundle in `bundle_root`, when the caller's is `base`.
 
     `recipe_env` wins over `base`, and the rules win over both, so that no recipe can let the user's machine in.
+    `${NAME}` in a value of `recipe_env` is the user's variable; a value that is nothing but one which isn't set is left
+    out.
     Changes nothing, and reads nothing but the rules and whether certificate files exist.
     """
     rules: dict[str, Any] = json.loads(_RULES.read_text(encoding="utf-8"))
-    wanted = {**_names(base, windows), **_names(recipe_env or {}, windows)}
+    own = _names(base, windows)
+    wanted = {**own, **_expand(_names(recipe_env or {}, windows), own, windows)}
     result = {name: value for name, value in wanted.items() if not _is_removed(name, rules)}
     for name, value in rules["set"].items():
         result[name] = _fill(value, bundle_root, windows)
@@ -60,6 +65,17 @@ def _family(windows: bool) -> str:
 def _names(variables: Mapping[str, str], windows: bool) -> dict[str, str]:
     """Windows ignores the case of names; `os.environ` shows them in upper case there."""
     return {name.upper(): value for name, value in variables.items()} if windows else dict(variables)
+
+
+def _expand(variables: Mapping[str, str], base: Mapping[str, str], windows: bool) -> dict[str, str]:
+    def look_up(match: re.Match[str]) -> str:
+        return base.get(match[1].upper() if windows else match[1], "")
+
+    return {
+        name: value
+        for name, text in variables.items()
+        if (value := _REFERENCE.sub(look_up, text)) or not _REFERENCE.fullmatch(text)
+    }
 
 
 def _is_removed(name: str, rules: Mapping[str, Any]) -> bool:

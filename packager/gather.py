@@ -1,0 +1,235 @@
+"""Everything a build fetches, in one folder: gathered here with a network, used elsewhere without (--offline).
+
+gathered.json      what belongs to it: every file with size and sha256, and what each stands for
+lock.json          the lock it was gathered for
+repositories/      bare repositories of one commit each, and plain folders
+wheels/            wheels, and sdists with what building them takes
+models/            as below ComfyUI/models
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from packager.console import Console, format_bytes
+from packager.errors import FetchError, InputError
+from packager.fetch.collect import collect
+from packager.fetch.download import DownloadRequest, download_all
+from packager.fetch.mirrors import Mirrors, local_path
+from packager.filesystem import remove_tree, sha256_file, walk_files, write_json
+from packager.lock import Lock, load_lock
+from packager.model_files import model_request
+from packager.models import wanted_models
+from packager.origins import Origins
+from packager.recipe import Recipe
+from packager.targets import Target
+from packager.wheel_files import Asking, IndexFile, build_requirement_files, locked_files
+
+MANIFEST = "gathered.json"
+_REMEDY = "run `packager download` again with a network, or copy the whole folder"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gathered:
+    """A gathered folder that is complete. `mirrors`: address -> path; `sources`: repository -> path; `models`: address
+    -> (path, sha256, size in bytes)."""
+
+    folder: Path
+    mirrors: dict[str, str]
+    sources: dict[str, str]
+    models: dict[str, tuple[str, str, int]]
+
+    @property
+    def wheels(self) -> Path:
+        return self.folder / "wheels"
+
+    @property
+    def lock(self) -> Path:
+        return self.folder / "lock.json"
+
+    def origins(self, origins: Origins) -> Origins:
+        """`origins` with everything taken from the folder."""
+        rewrites = {**dict(origins.mirrors.rewrites), **self.mirrors}
+        settings = dataclasses.replace(origins.settings, sources={**origins.settings.sources, **self.sources})
+        return dataclasses.replace(origins, settings=settings, mirrors=Mirrors.from_pairs(rewrites), wheels=self.wheels)
+
+    def recipe(self, recipe: Recipe) -> Recipe:
+        """`recipe` with its models taken from the folder, exactly as they were gathered."""
+        models = []
+        for model in recipe.models:
+            url, sha256, size = self.models.get(model.url, (model.url, model.sha256, model.size))
+            models.append(dataclasses.replace(model, url=url, sha256=model.sha256 or sha256, size=size))
+        return dataclasses.replace(recipe, models=tuple(models))
+
+
+def gather(
+    recipe: Recipe, lock: Lock, folder: Path, *, target: Target, origins: Origins, work: Path, console: Console
+) -> dict[str, Any]:
+    """Fill `folder` with all that a build of `lock` fetches; what is there and right stays. Returns the manifest.
+
+    Raises FetchError, InputError. A folder that holds something else is refused.
+    """
+    folder = folder.resolve()
+    if folder.exists() and any(folder.iterdir()) and not any((folder / name).exists() for name in (MANIFEST, _STARTED)):
+        raise InputError("holds something else", where=str(folder), remedy="give an empty or a new folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / _STARTED).touch()
+    (folder / MANIFEST).unlink(missing_ok=True)
+    manifest: dict[str, Any] = {"format": 1, "recipe_digest": recipe.digest, "target": target.name}
+    manifest |= _gather_repositories(recipe, lock, folder, origins, console)
+    _gather_wheels(
+        lock,
+        folder / "wheels",
+        Asking(
+            target=target, python=lock.python_version, accelerator=lock.accelerator, origins=origins, folder=work / "uv"
+        ),
+        console,
+    )
+    manifest["models"] = _gather_models(recipe, lock, folder, target, origins, console)
+    lock.save(folder / "lock.json")
+    manifest["files"] = [
+        {"path": path.relative_to(folder).as_posix(), "size": path.lstat().st_size, "sha256": sha256_file(path)}
+        for path in walk_files(folder)
+        if path.name != _STARTED and path.is_file()
+    ]
+    write_json(folder / MANIFEST, manifest)
+    (folder / _STARTED).unlink()
+    console.info(f"{len(manifest['files'])} files, {format_bytes(sum(file['size'] for file in manifest['files']))}")
+    return manifest
+
+
+_STARTED = ".gathering"
+
+
+def open_gathered(folder: Path) -> Gathered | None:
+    """The gathered folder at `folder`; None if it is a plain folder of wheels.
+
+    Raises FetchError that lists every file that is missing or has another size, InputError for a broken manifest.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        if (folder / _STARTED).exists():
+            raise FetchError("is not complete: its download was interrupted", where=str(folder), remedy=_REMEDY)
+        return None
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+        files = {file["path"]: file["size"] for file in value["files"]}
+        places = [*value["mirrors"].values(), *value["sources"].values(), *(item["path"] for item in value["models"])]
+        inside = value["format"] == 1 and all(_is_inside(name) for name in [*files, *places])
+        gathered = Gathered(
+            folder=folder.resolve(),
+            mirrors={url: str(folder.resolve() / name) for url, name in value["mirrors"].items()},
+            sources={name: str(folder.resolve() / place) for name, place in value["sources"].items()},
+            models={
+                item["url"]: (str(folder.resolve() / item["path"]), item["sha256"], item["size"])
+                for item in value["models"]
+            },
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"cannot be read: {error}", where=str(path), remedy=_REMEDY) from error
+    if not inside:
+        raise InputError("is of another format", where=str(path), remedy=_REMEDY)
+    faults = [fault for name, size in files.items() if (fault := _fault(folder / name, name, size))]
+    if faults:
+        raise FetchError("\n".join(["is not complete:", *faults]), where=str(folder), remedy=_REMEDY)
+    load_lock(gathered.lock)
+    return gathered
+
+
+def _is_inside(name: str) -> bool:
+    return not name.startswith("/") and ".." not in name.split("/") and "\\" not in name and ":" not in name
+
+
+def _fault(path: Path, name: str, size: int) -> str | None:
+    if not path.is_file():
+        return f"  {name}: is missing"
+    found = path.stat().st_size
+    return f"  {name}: has {found} bytes, gathered were {size}" if found != size else None
+
+
+def _gather_repositories(
+    recipe: Recipe, lock: Lock, folder: Path, origins: Origins, console: Console
+) -> dict[str, dict[str, str]]:
+    """What the addresses (`mirrors`) and names (`sources`) of the repositories stand for, relative to `folder`."""
+    mirrors: dict[str, str] = {}
+    sources: dict[str, str] = {}
+    remove_tree(folder / "repositories")
+    pins = origins.pins(lock, recipe)
+    with console.bar("repositories gathered", len(pins), unit="repositories") as advance:
+        for pin in pins:
+            collected = collect(
+                pin,
+                folder / "repositories",
+                cache=origins.cache,
+                mirrors=origins.mirrors,
+                console=console,
+                offline=origins.offline,
+            )
+            for number, item in enumerate(collected):
+                place = item.path.relative_to(folder).as_posix()
+                if local_path(item.url) is None:
+                    mirrors[item.url] = place
+                elif number == 0:
+                    sources[pin.name] = place
+                else:
+                    raise InputError(
+                        f"{pin.name} has a submodule that lies on this machine",
+                        where=item.url,
+                        remedy="give the repository by its https address and a --mirror",
+                    )
+            advance(1)
+    return {"mirrors": mirrors, "sources": sources}
+
+
+def _gather_wheels(lock: Lock, folder: Path, asking: Asking, console: Console) -> None:
+    """Exactly the wanted files: what lies there from another lock goes."""
+    console.step("packages")
+    files = locked_files(lock, asking)
+    _fetch(files, folder, asking.origins, console)
+    sdists = [folder / file.name for file in files if not file.is_wheel]
+    tools = build_requirement_files(sdists, asking)
+    _fetch(tools, folder, asking.origins, console)
+    wanted = {file.name for file in [*files, *tools]}
+    for path in folder.iterdir():
+        if path.name not in wanted:
+            remove_tree(path)
+
+
+def _fetch(files: list[IndexFile], folder: Path, origins: Origins, console: Console) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    if not files:
+        return
+    requests = [
+        (DownloadRequest(url=file.url, sha256=file.sha256, size=file.size), folder / file.name) for file in files
+    ]
+    download_all(requests, cache=origins.cache, mirrors=origins.mirrors, console=console, offline=origins.offline)
+
+
+def _gather_models(
+    recipe: Recipe, lock: Lock, folder: Path, target: Target, origins: Origins, console: Console
+) -> list[dict[str, Any]]:
+    """The models that the bundle carries, and what the addresses stand for."""
+    models = wanted_models(recipe.models, target, lock.python_version) if recipe.model_mode == "bundle" else ()
+    if not models:
+        return []
+    places = {model.url: folder / "models" / model.path for model in models}
+    done = download_all(
+        [(model_request(model, origins), places[model.url]) for model in models],
+        cache=origins.cache,
+        mirrors=origins.mirrors,
+        console=console,
+        offline=origins.offline,
+    )
+    return [
+        {
+            "url": model.url,
+            "path": found.path.relative_to(folder).as_posix(),
+            "sha256": found.sha256,
+            "size": found.size,
+        }
+        for model, found in zip(models, done, strict=True)
+    ]
