@@ -253,7 +253,7 @@ def _options(words: Namespace, recipe: Recipe) -> BuildOptions:
     given = vars(words)
     if words.wheels_dir and not words.wheels_dir.is_dir():
         raise InputError("no such folder", where=str(words.wheels_dir), remedy="give a folder of wheels")
-    for option, path in (("-o", given.get("output")), ("--work", words.work)):
+    for option, path in (("-o", given.get("output")), ("--work", given.get("work"))):
         if path and any(place.is_file() for place in (path, *path.parents)):
             raise InputError("is a file, or lies below one", where=f"{option} {path}", remedy="give a folder")
     if given.get("lock") and not words.lock.is_file():
