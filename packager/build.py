@@ -18,7 +18,7 @@ from packager import cleanup, release, runtimes
 from packager.console import Console
 from packager.journal import Journal, digest, exclusive
 from packager.lock import Lock, load_lock
-from packager.locking import Locking
+from packager.locking import Locking, beside_recipe
 from packager.origins import Origins
 from packager.recipe import Recipe
 from packager.report import write_report
@@ -73,7 +73,7 @@ def plan_build(recipe: Recipe, options: BuildOptions, console: Console) -> Lock:
 def lock_recipe(recipe: Recipe, options: BuildOptions, console: Console, *, upgrade: bool) -> tuple[Lock, Path]:
     """Write the recipe's lock beside it, unless a current one is there and `upgrade` does not ask for a new one."""
     with exclusive(options.work):
-        locking = _locking(recipe, options, _inspect(recipe, options), console)
+        locking = _locking(recipe, options, _inspect(recipe, options, console, renew=upgrade), console)
         path = locking.beside_recipe
         if upgrade or not path.is_file() or locking.staleness(load_lock(path)):
             locking.resolve().save(path)
@@ -149,7 +149,7 @@ def _prepare(recipe: Recipe, options: BuildOptions, journal: Journal, console: C
         [(keep.pattern, keep.reason) for keep in recipe.cleanup.keep], source=str(recipe.path)
     )
     rules.select(recipe.cleanup.tier, recipe.cleanup.opt_in)
-    facts = _inspect(recipe, options)
+    facts = _inspect(recipe, options, console)
     return Stages(
         recipe=recipe,
         lock=_locking(recipe, options, facts, console).obtain(journal, options.lock),
@@ -165,8 +165,22 @@ def _prepare(recipe: Recipe, options: BuildOptions, journal: Journal, console: C
     )
 
 
-def _inspect(recipe: Recipe, options: BuildOptions) -> runtimes.RuntimeFacts:
-    request = runtimes.RuntimeRequest(python=recipe.python, target=options.target)
+def _inspect(recipe: Recipe, options: BuildOptions, console: Console, *, renew: bool = False) -> runtimes.RuntimeFacts:
+    """The Python a lock names, where there is one and `renew` does not ask for a new one."""
+    beside = beside_recipe(recipe, options.target)
+    given = options.lock or (beside if beside.is_file() else None)
+    request = runtimes.RuntimeRequest(
+        python=recipe.python,
+        target=options.target,
+        conda_packages=recipe.conda_packages,
+        channels=recipe.channels,
+        miniforge_version=recipe.miniforge,
+        explicit=load_lock(given).runtime.get("explicit") if given and not renew else None,
+        renew=renew,
+        mirrors=options.origins.mirrors,
+        offline=options.origins.offline,
+        console=console,
+    )
     return runtimes.get(recipe.runtime).inspect(request)
 
 
@@ -174,7 +188,7 @@ def _locking(recipe: Recipe, options: BuildOptions, facts: runtimes.RuntimeFacts
     return Locking(
         recipe=recipe,
         target=options.target,
-        runtime={name: facts.identity[name] for name in ("name", "python")},
+        runtime={name: facts.identity[name] for name in ("name", "python", "explicit") if name in facts.identity},
         origins=options.origins,
         work=options.work.resolve(),
         console=console,
