@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,6 @@ from packager.filesystem import remove_tree, walk_files, write_atomic, write_jso
 from packager.runtimes.environments import read_metadata
 from packager.runtimes.miniforge_table import miniforge_table
 
-# What conda-pack adds, by its name without suffix. Activating is not how a bundle's Python is started.
-_ADDED = ("activate", "deactivate", "conda-unpack", "conda-unpack-script", "conda_unpack_progress")
 # Where things lay on this machine, and when; nothing reads it in a bundle.
 _LOCAL_METADATA = ("extracted_package_dir", "package_tarball_full_path", "link", "requested_spec", "requested_specs")
 _HEAD_LINES = 3  # a shebang, or `#!/bin/sh` with two lines that start Python
@@ -40,11 +38,18 @@ def pack(environment: Path, destination: Path, *, known_as: Path) -> None:
     behind: equal environments give equal trees. Raises PackagerError for an environment that has lost files, holds an
     editable install, or was changed by others, and for a result that is not whole.
     """
+    metadata = read_metadata(environment)
+    if any(package["name"] == "conda" for package in metadata):
+        raise PackagerError(
+            "conda itself is in the environment, and it cannot be moved",
+            where=str(environment),
+            remedy="take what needs conda out of conda_packages",
+        )
     staging = destination.with_name(f"{destination.name}.linked")
     remove_tree(staging)
     try:
         source = CondaEnv.from_prefix(str(environment), on_missing_cache="raise")
-        own = [file.target for file in source.files if not file.is_conda]
+        own = {Path(file.target).as_posix() for file in source.files}
         source.pack(output=str(staging), format="no-archive")
     except CondaPackException as error:
         remove_tree(staging)
@@ -54,7 +59,6 @@ def pack(environment: Path, destination: Path, *, known_as: Path) -> None:
     shutil.copytree(staging, destination, symlinks=True, ignore=_left_out)  # conda-pack's are links into the cache
     remove_tree(staging)
     _remove_additions(destination, own)
-    metadata = read_metadata(environment)
     placeholders = list(_placeholders(metadata))
     _fill_in(destination, placeholders, environment=environment, known_as=known_as)
     problems = [*_missing(destination, metadata), *_unfilled(destination, placeholders)]
@@ -72,11 +76,11 @@ def _left_out(folder: str, names: list[str]) -> list[str]:
     return [name for name in names if name == "__pycache__" or name.endswith(".pyc") or name in history]
 
 
-def _remove_additions(prefix: Path, own: Sequence[str]) -> None:
-    for folder in ("bin", "Scripts"):
-        for path in sorted((prefix / folder).glob("*")):
-            if path.name.split(".")[0] in _ADDED and path.relative_to(prefix).as_posix() not in own:
-                path.unlink()
+def _remove_additions(prefix: Path, own: Collection[str]) -> None:
+    """What conda-pack adds: activate, conda-unpack, a temporary file. A bundle's Python is not started like that."""
+    for path in list(walk_files(prefix)):
+        if path.relative_to(prefix).as_posix() not in own:
+            path.unlink()
 
 
 def _placeholders(metadata: Sequence[dict[str, Any]]) -> Iterator[Placeholder]:
