@@ -1,4 +1,4 @@
-"""`conda create` as far as the runtime calls it, on py-rattler: a real solver and real prefix replacement, no network."""
+"""`conda create` as far as the runtime calls it, on py-rattler: a real solver, real prefix replacement, no network."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ from packager.runtimes.packing import pack
 
 pytest.importorskip("rattler", reason="py-rattler has no wheel for this machine")
 
-from conda_channel import PLACEHOLDER, make_channel, make_installer  # noqa: E402
+from conda_channel import PLACEHOLDER, make_channel, make_installer
 
 _FOLDER = Path(sys.modules[MiniforgeRuntime.__module__].__file__ or "").parent
 _QUIET = Console(quiet=True)
@@ -117,7 +117,9 @@ def test_a_packed_python_runs_where_it_was_not_made_after_the_environment_is_gon
     hidden = world.environment.rename(world.environment.with_name("hidden"))
     try:
         code = "import sys, pip, ssl; print(sys.prefix)"
-        said = subprocess.run([moved / "bin/python", "-I", "-c", code], env={}, capture_output=True, text=True)
+        said = subprocess.run(
+            [moved / "bin/python", "-I", "-c", code], check=False, env={}, capture_output=True, text=True
+        )
     finally:
         hidden.rename(world.environment)
     assert said.stdout.strip() == str(moved), said.stderr
@@ -237,8 +239,9 @@ def test_missing_files_are_named_with_their_package(damaged: Path, tmp_path: Pat
 
 def test_an_editable_install_is_refused(damaged: Path, tmp_path: Path) -> None:
     site_packages = next(damaged.glob("lib/python3*/site-packages"))
-    (site_packages / "easy-install.pth").write_text(f"{tmp_path}/source\n")
-    (tmp_path / "source").mkdir()
+    information = site_packages / "mine-1.0.dist-info"
+    information.mkdir()
+    (information / "direct_url.json").write_text('{"url": "file:///src", "dir_info": {"editable": true}}')
     with pytest.raises(PackagerError, match="editable"):
         pack(damaged, tmp_path / "packed", known_as=tmp_path / "packed")
 
