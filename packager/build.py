@@ -16,9 +16,10 @@ from typing import Any
 
 from packager import cleanup, release, resources, runtimes
 from packager.console import Console
+from packager.errors import InputError
 from packager.journal import Journal, digest, exclusive
 from packager.lock import Lock, load_lock
-from packager.locking import Locking
+from packager.locking import Locking, beside_recipe
 from packager.models import folder_warnings
 from packager.origins import Origins
 from packager.proof import restore_hidden
@@ -81,7 +82,7 @@ def lock_recipe(
 ) -> tuple[Lock, Path]:
     """Write the recipe's lock beside it, unless a current one is there. `upgrade`: see Locking.refresh."""
     with exclusive(options.work):
-        locking = _locking(recipe, options, _inspect(recipe, options), console)
+        locking = _locking(recipe, options, _inspect(recipe, options, console, renew=upgrade is not None), console)
         path = locking.beside_recipe
         locking.refresh(path, upgrade=upgrade)
         return load_lock(path), path
@@ -168,7 +169,7 @@ def _prepare(recipe: Recipe, options: BuildOptions, journal: Journal, console: C
     rules.select(recipe.cleanup.tier, recipe.cleanup.opt_in)
     for warning in folder_warnings(recipe.models):
         console.warn(warning)
-    facts = _inspect(recipe, options)
+    facts = _inspect(recipe, options, console)
     return Stages(
         recipe=recipe,
         lock=_locking(recipe, options, facts, console).obtain(journal, options.lock, refresh=options.refresh_lock),
@@ -185,16 +186,38 @@ def _prepare(recipe: Recipe, options: BuildOptions, journal: Journal, console: C
     )
 
 
-def _inspect(recipe: Recipe, options: BuildOptions) -> runtimes.RuntimeFacts:
-    request = runtimes.RuntimeRequest(python=recipe.python, target=options.target)
+def _inspect(recipe: Recipe, options: BuildOptions, console: Console, *, renew: bool = False) -> runtimes.RuntimeFacts:
+    """The Python a lock names, where there is one and `renew` does not ask for a new one."""
+    beside = beside_recipe(recipe, options.target)
+    given = options.lock or (beside if beside.is_file() else None)
+    request = runtimes.RuntimeRequest(
+        python=recipe.python,
+        target=options.target,
+        conda_packages=recipe.conda_packages,
+        channels=recipe.channels,
+        miniforge_version=recipe.miniforge,
+        explicit=_locked_environment(given) if given and not renew else None,
+        renew=renew,
+        mirrors=options.origins.mirrors,
+        offline=options.origins.offline,
+        console=console,
+    )
     return runtimes.get(recipe.runtime).inspect(request)
+
+
+def _locked_environment(path: Path) -> str | None:
+    """The conda packages a lock names; None if it names none, or can't be read, which Locking is to judge."""
+    try:
+        return load_lock(path).runtime.get("explicit")
+    except InputError:
+        return None
 
 
 def _locking(recipe: Recipe, options: BuildOptions, facts: runtimes.RuntimeFacts, console: Console) -> Locking:
     return Locking(
         recipe=recipe,
         target=options.target,
-        runtime={name: facts.identity[name] for name in ("name", "python")},
+        runtime={name: facts.identity[name] for name in ("name", "python", "explicit") if name in facts.identity},
         origins=options.origins,
         work=options.work.resolve(),
         console=console,

@@ -36,6 +36,11 @@ _RESOLVING = {
 }
 
 
+def beside_recipe(recipe: Recipe, target: Target) -> Path:
+    """Where the lock of `recipe` lies that its author keeps."""
+    return recipe.path.with_name(f"{recipe.path.stem}.{target.name}.lock.json")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Locking:
     """`runtime` tells equal Pythons from different ones (Lock.runtime); `work` is the build's folder."""
@@ -50,7 +55,7 @@ class Locking:
     @property
     def beside_recipe(self) -> Path:
         """Where `packager lock` writes, and a build looks."""
-        return self.recipe.path.with_name(f"{self.recipe.path.stem}.{self.target.name}.lock.json")
+        return beside_recipe(self.recipe, self.target)
 
     def obtain(self, journal: Journal, given: Path | None, *, refresh: bool = False) -> Lock:
         """The lock to build from; a copy lies in the work folder as lock.json, so that a build can be repeated.

@@ -72,6 +72,9 @@ class Recipe:
     description: str
     python: str | None
     runtime: str
+    conda_packages: tuple[str, ...] = ()
+    channels: tuple[str, ...] = ()
+    miniforge: str | None = None
     accelerator: str | None
     comfy: Repository
     custom_nodes: tuple[Repository, ...] = ()
@@ -156,7 +159,10 @@ def _build(value: dict[str, Any], path: Path) -> Recipe:
         version=value.get("version", resources.version()),
         description=value.get("description", ""),
         python=value.get("python"),
-        runtime=value.get("runtime", schema()["properties"]["runtime"]["default"]),
+        runtime=value.get("runtime", _default_runtime()),
+        conda_packages=tuple(value.get("conda_packages", ())),
+        channels=tuple(value.get("channels", ())),
+        miniforge=value.get("miniforge"),
         accelerator=value.get("accelerator"),
         comfy=_repository(value["comfy"], path.parent, name="ComfyUI"),
         custom_nodes=tuple(_repository(node, path.parent) for node in value.get("custom_nodes", ())),
@@ -209,6 +215,7 @@ def _check_meaning(document: Document) -> Iterator[Fault]:
         if field in value:
             yield from _check_name(document, (field,), value[field])
     yield from _check_nodes(document)
+    yield from _check_conda(document)
     for field in ("python_packages", "constraints", "overrides"):
         for position, text in enumerate(value.get(field, ())):
             yield from _check_requirement(document, (field, position), text)
@@ -250,6 +257,17 @@ def _check_nodes(document: Document) -> Iterator[Fault]:
                 f"'{name}' is also {'ComfyUI itself' if position < 0 else f'custom_nodes[{position}]'}",
                 "give one of them another name",
             )
+
+
+def _check_conda(document: Document) -> Iterator[Fault]:
+    for field in ("conda_packages", "channels", "miniforge"):
+        if field in document.value and document.value.get("runtime", _default_runtime()) != "miniforge":
+            yield document.fault((field,), "only runtime miniforge can use it", "write `runtime: miniforge`")
+
+
+def _default_runtime() -> str:
+    default: str = schema()["properties"]["runtime"]["default"]
+    return default
 
 
 def _check_requirement(document: Document, pointer: Pointer, text: str) -> Iterator[Fault]:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from packager.errors import InputError
 from packager.runtimes.host import HostRuntime
+from packager.runtimes.miniforge import MiniforgeRuntime
 from packager.runtimes.protocol import Runtime, RuntimeFacts, RuntimeRequest
 
-__all__ = ["NAMES", "HostRuntime", "Runtime", "RuntimeFacts", "RuntimeRequest", "get"]
+__all__ = ["NAMES", "HostRuntime", "MiniforgeRuntime", "Runtime", "RuntimeFacts", "RuntimeRequest", "get"]
 
-_RUNTIMES: dict[str, type[HostRuntime]] = {HostRuntime.name: HostRuntime}
+_RUNTIMES: dict[str, type[HostRuntime] | type[MiniforgeRuntime]] = {
+    HostRuntime.name: HostRuntime,
+    MiniforgeRuntime.name: MiniforgeRuntime,
+}
 
 NAMES = tuple(_RUNTIMES)
 

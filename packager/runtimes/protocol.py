@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Protocol
 
@@ -12,15 +12,28 @@ from packaging.version import InvalidVersion, Version
 from packager.bundle import BundleTree
 from packager.console import Console
 from packager.errors import InputError
+from packager.fetch.mirrors import Mirrors
 from packager.targets import Target
 
 
 @dataclass(frozen=True, kw_only=True)
 class RuntimeRequest:
-    """`python` is the wanted version: "3.11", "3.11.7", a specifier such as ">=3.11,<3.13", or None for any."""
+    """`python` is the wanted version: "3.11", "3.11.7", a specifier such as ">=3.11,<3.13", or None for any.
+
+    A runtime that takes packages from elsewhere also heeds the rest: `explicit` is the exact list of a lock (identity
+    "explicit"), `renew` asks for a new solution although one is known.
+    """
 
     python: str | None
     target: Target
+    conda_packages: tuple[str, ...] = ()
+    channels: tuple[str, ...] = ()
+    miniforge_version: str | None = None
+    explicit: str | None = None
+    renew: bool = False
+    mirrors: Mirrors = field(default_factory=Mirrors)
+    offline: bool = False
+    console: Console = field(default_factory=Console)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +61,7 @@ class Runtime(Protocol):
         """The word for it in a recipe."""
 
     def inspect(self, request: RuntimeRequest) -> RuntimeFacts:
-        """Which Python `request` will get. Writes nothing. Raises InputError if it cannot be satisfied."""
+        """Which Python `request` will get. Writes to the cache alone. Raises InputError if it cannot be satisfied."""
 
     def provision(self, tree: BundleTree, facts: RuntimeFacts, *, console: Console) -> RuntimeFacts:
         """Put the Python of `facts` at `tree.prefix`, which must be empty or absent; return what is now known of it.
