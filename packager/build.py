@@ -25,6 +25,7 @@ from packager.report import write_report
 from packager.stages import Stages
 from packager.targets import Target
 
+_INSTALLED = ("torch", "patches", "native", "changes", "scripts", "pip_check", "drift")
 STAGES = ("provision", "install", "baseline", "clean", "relocate", "assemble", "archive", "prove", "publish")
 
 # Rooms that one stage alone works with: a change there leaves what the stages before have made as it is.
@@ -201,6 +202,6 @@ def _report(stages: Stages, journal: Journal) -> dict[str, Any]:
         "repositories": lock["repositories"],
         "packages": lock["packages"],
         "removed": lock["removed"],
-        "install": {key: results["install"][key] for key in ("scripts", "pip_check", "drift")},
+        "install": {key: results["install"][key] for key in _INSTALLED},
         "warnings": stages.console.warnings,
     }

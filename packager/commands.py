@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from packager import cleanup, targets
+from packager.accelerators import AUTO, detect
 from packager.archive.archive_tree import archive_tree, source_date_epoch
 from packager.archive.extract import extract as extract_archive
 from packager.build import BuildOptions, lock_recipe, plan_build
@@ -19,6 +20,7 @@ from packager.console import Console, format_bytes
 from packager.errors import InputError, ProofError
 from packager.fetch.cache import Cache, default_cache_root
 from packager.fetch.mirrors import Mirrors
+from packager.install import plan_additions
 from packager.origins import Origins
 from packager.proof.prove import prove_archive, prove_folder
 from packager.recipe import Recipe, find_recipe, load_recipe
@@ -38,11 +40,15 @@ class Result:
 def build(words: Namespace, console: Console) -> Result:
     recipe = _recipe(words)
     options = _options(words, recipe)
+    recipe = _settle_accelerator(recipe, options, console)
     if words.dry_run:
         locked = plan_build(recipe, options, console)
         lines = [f"{repo.name} {repo.commit[:12] or repo.tree[:19]} {repo.url}" for repo in locked.repositories]
-        lines += [package.pin for package in locked.packages]
-        return Result(value={"lock": locked.to_json()}, text="\n".join(lines))
+        lines += [
+            f"{package.pin} from {package.index}" if package.index else package.pin for package in locked.packages
+        ]
+        additions = plan_additions(recipe, locked)
+        return Result(value={"lock": locked.to_json(), "additions": additions}, text="\n".join([*lines, *additions]))
     report = build_bundle(recipe, options, console)
     return Result(value={key: report[key] for key in _BUILD_KEYS}, text=_build_summary(report))
 
@@ -69,7 +75,9 @@ def validate(words: Namespace, _: Console) -> Result:
 
 def lock(words: Namespace, console: Console) -> Result:
     recipe = _recipe(words)
-    locked, path = lock_recipe(recipe, _options(words, recipe), console, upgrade=words.upgrade)
+    options = _options(words, recipe)
+    recipe = _settle_accelerator(recipe, options, console)
+    locked, path = lock_recipe(recipe, options, console, upgrade=words.upgrade)
     counts = f"{len(locked.repositories)} repositories, {len(locked.packages)} packages"
     return Result(value={"lock": str(path), **locked.to_json()}, text=f"{path}: {counts}")
 
@@ -153,6 +161,15 @@ def _recipe(words: Namespace) -> Recipe:
     if given.get("tier"):
         changes["cleanup"] = dataclasses.replace(recipe.cleanup, tier=words.tier)
     return dataclasses.replace(recipe, **changes)
+
+
+def _settle_accelerator(recipe: Recipe, options: BuildOptions, console: Console) -> Recipe:
+    """The recipe with the accelerator of this machine where it says `auto`."""
+    if recipe.accelerator != AUTO:
+        return recipe
+    found = detect(options.target)
+    console.info(f"accelerator {found.accelerator}: {found.saw}")
+    return dataclasses.replace(recipe, accelerator=found.accelerator)
 
 
 def _options(words: Namespace, recipe: Recipe) -> BuildOptions:

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,13 +34,15 @@ class LockedRepository:
 
 @dataclass(frozen=True, kw_only=True)
 class LockedPackage:
-    """`hashes` as pip writes them (sha256:...); `via` are the repositories and packages that asked for it."""
+    """`hashes` as pip writes them (sha256:...); `via` are the repositories and packages that asked for it; `index` is
+    the one it comes from where that isn't the default one."""
 
     name: str
     version: str
     url: str | None
     hashes: tuple[str, ...]
     via: tuple[str, ...]
+    index: str | None = None
 
     @property
     def pin(self) -> str:
@@ -77,9 +80,13 @@ class Lock:
         """Hex sha256 over the whole lock."""
         return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()
 
-    def constraints(self) -> str:
-        """`name==version` lines: what a later install on the user's machine must leave as it is."""
-        return "".join(f"{package.name}=={package.version}\n" for package in self.packages if package.version)
+    def constraints(self, changed: Mapping[str, str] | None = None) -> str:
+        """`name==version` lines: what a later install on the user's machine must leave as it is.
+
+        `changed` are versions by normalised name that patches have put in the place of the locked ones, "" for none.
+        """
+        versions = {package.name: package.version for package in self.packages} | dict(changed or {})
+        return "".join(f"{name}=={version}\n" for name, version in sorted(versions.items()) if version)
 
     def to_json(self) -> dict[str, Any]:
         return {"format": FORMAT, **dataclasses.asdict(self)}
@@ -115,8 +122,11 @@ def load_lock(path: Path) -> Lock:
     )
 
 
-def parse_compiled(text: str) -> list[LockedPackage]:
-    """The packages in what `uv pip compile --generate-hashes` printed (requirements.txt form, annotations split)."""
+def parse_compiled(text: str, *, index: str | None = None) -> list[LockedPackage]:
+    """The packages in what `uv pip compile --generate-hashes` printed (requirements.txt form, annotations split).
+
+    With --emit-index-annotation, those annotated with `index` get it; other indexes are this machine's affair.
+    """
     packages: list[LockedPackage] = []
     for block in re.split(r"\n(?=[^\s#])", "\n" + text):
         lines = [line.strip().rstrip("\\").strip() for line in block.strip().splitlines()]
@@ -136,16 +146,21 @@ def parse_compiled(text: str) -> list[LockedPackage]:
                 url=url or None,
                 hashes=tuple(line.removeprefix("--hash=") for line in lines if line.startswith("--hash=")),
                 via=_via(lines),
+                index=index if index and _is_from(index, lines) else None,
             )
         )
     return sorted(packages, key=lambda package: package.name)
+
+
+def _is_from(index: str, lines: list[str]) -> bool:
+    return f"# from {index}".rstrip("/") in [line.rstrip("/") for line in lines]
 
 
 def _via(lines: list[str]) -> tuple[str, ...]:
     """Who asked: the words after `# via`, on its line or below it; `-r ComfyUI.txt` is ComfyUI."""
     asked: list[str] = []
     for line in lines:
-        if not line.startswith("#"):
+        if not line.startswith("#") or line.startswith("# from "):
             continue
         word = line.lstrip("# ").removeprefix("via").strip()
         if word:
@@ -188,6 +203,7 @@ _SCHEMA = _record(
             url={"anyOf": [{"type": "null"}, {"type": "string", "pattern": r"^(git\+)?https://\S+$"}]},
             hashes={"type": "array", "items": {"type": "string", "pattern": "^[a-z0-9]+:[0-9a-f]+$"}},
             via=_TEXTS,
+            index={"type": ["string", "null"], "pattern": r"^(https://|http://(127\.0\.0\.1|localhost)[:/])\S+$"},
         ),
     },
     removed={

@@ -81,6 +81,7 @@ class Locking:
         for what, locked, wanted in (
             ("the recipe", lock.recipe_digest, self.recipe.digest),
             ("the target", lock.target, self.target.name),
+            ("the accelerator", lock.accelerator, self.recipe.accelerator),
             ("the Python", lock.runtime, self.runtime),
         ):
             if locked != wanted:
@@ -92,6 +93,7 @@ class Locking:
         wheels = self.origins.wheels
         return digest(
             self.recipe.digest,
+            self.recipe.accelerator,
             self.target.name,
             self.runtime,
             self.origins.settings,

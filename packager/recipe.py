@@ -14,8 +14,11 @@ from urllib.parse import unquote, urlsplit
 from packaging.requirements import InvalidRequirement, Requirement
 
 from packager import resources
+from packager.accelerators import TorchWish
 from packager.document import Document, Pointer, check_schema, read_document
 from packager.errors import DocumentError, Fault, InputError
+from packager.patches import Patch, check_address, check_patches, read_patches
+from packager.wheel_matrix import NativePackage, check_native_packages
 
 _SUFFIXES = (".yml", ".yaml", ".json")
 # Names Windows keeps for devices, whatever their suffix (Microsoft, "Naming Files, Paths, and Namespaces").
@@ -79,12 +82,15 @@ class Recipe:
     python: str | None
     runtime: str
     accelerator: str | None
+    torch: TorchWish
     comfy: Repository
     custom_nodes: tuple[Repository, ...] = ()
     python_packages: tuple[str, ...] = ()
     constraints: tuple[str, ...] = ()
     overrides: tuple[str, ...] = ()
     excludes: tuple[str, ...] = ()
+    patches: tuple[Patch, ...] = ()
+    native_packages: tuple[NativePackage, ...] = ()
     models: tuple[Model, ...] = ()
     env: dict[str, str]
     launch_args: tuple[str, ...] = ()
@@ -149,12 +155,15 @@ def _build(value: dict[str, Any], path: Path) -> Recipe:
         python=value.get("python"),
         runtime=value.get("runtime", schema()["properties"]["runtime"]["default"]),
         accelerator=value.get("accelerator"),
+        torch=TorchWish(**value.get("torch", {})),
         comfy=_repository(value["comfy"], path.parent, name="ComfyUI"),
         custom_nodes=tuple(_repository(node, path.parent) for node in value.get("custom_nodes", ())),
         python_packages=tuple(value.get("python_packages", ())),
         constraints=tuple(value.get("constraints", ())),
         overrides=tuple(value.get("overrides", ())),
         excludes=tuple(value.get("excludes", ())),
+        patches=read_patches(value.get("patches", [])),
+        native_packages=tuple(NativePackage(**item) for item in value.get("native_packages", ())),
         models=() if options.get("skip_models") else tuple(_model(model) for model in value.get("models", ())),
         env=dict(value.get("env", {})),
         launch_args=tuple(value.get("launch", {}).get("args", ())),
@@ -224,6 +233,10 @@ def _check_meaning(document: Document) -> Iterator[Fault]:
     for field in ("python_packages", "constraints", "overrides"):
         for position, text in enumerate(value.get(field, ())):
             yield from _check_requirement(document, (field, position), text)
+    yield from check_patches(document)
+    yield from check_native_packages(document)
+    if index := value.get("torch", {}).get("index"):
+        yield from check_address(document, ("torch", "index"), index)
     yield from _check_models(document)
 
 

@@ -92,7 +92,8 @@ class Stages:
         helpers.install_helpers(self.tree, self.bundle_facts)
         portable = self.tree.portable
         write_json(portable / "bundle.json", self.bundle_facts)
-        (portable / "lock.txt").write_text(self.lock.constraints(), encoding="utf-8")
+        changed = {name: new for name, (_, new) in self.results["install"]["changes"].items()}
+        (portable / "lock.txt").write_text(self.lock.constraints(changed), encoding="utf-8")
         write_json(portable / "removed.json", self.results["clean"]["record"])
         Baseline.from_json(self.results["baseline"]).without_machine().save(portable / BASELINE_NAME)
         return release.measure(self.tree.root)
