@@ -31,7 +31,7 @@ class Detected:
 
 @dataclass(frozen=True, kw_only=True)
 class _Card:
-    driver: Version
+    driver: str  # as it is written: 580.65.06
     capability: Version | None  # older drivers do not tell
     name: str
 
@@ -60,11 +60,11 @@ def detect(target: Target) -> Detected:
 
 
 def _for_nvidia(cards: list[_Card], target: Target) -> Detected:
-    driver = min(card.driver for card in cards)
+    driver = min((card.driver for card in cards), key=Version)
     saw = f"nvidia-smi shows driver {driver} and {', '.join(_described(card) for card in cards)}"
     for name in document()["preference"]["nvidia"]:
         row = accelerators()[name]
-        if target.name in row.targets and driver >= Version(row.driver[target.os]) and _runs(row, cards):
+        if target.name in row.targets and Version(driver) >= Version(row.driver[target.os]) and _runs(row, cards):
             return Detected(accelerator=name, saw=saw)
     return Detected(accelerator="cpu", saw=f"{saw}, which no CUDA build of torch supports; a newer driver may help")
 
@@ -92,9 +92,8 @@ def _nvidia_cards() -> list[_Card]:
         rows = [(part[0], part[1], part[2]) for part in parts if len(part) == 3]
     cards = []
     for driver, capability, name in rows:
-        version = _version(driver)
-        if version is not None:
-            cards.append(_Card(driver=version, capability=_version(capability), name=name.strip()))
+        if _version(driver):
+            cards.append(_Card(driver=driver.strip(), capability=_version(capability), name=name.strip()))
     return cards
 
 

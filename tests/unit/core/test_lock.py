@@ -60,6 +60,19 @@ def test_constraints_hold_versions_only() -> None:
     assert lock().constraints() == "aiohttp==3.13.2\nattrs==25.1.0\n"
 
 
+def test_constraints_follow_what_patches_have_changed() -> None:
+    changed = {"aiohttp": "3.12", "attrs": "", "insightface": "0.7.3"}
+    assert lock().constraints(changed) == "aiohttp==3.12\ninsightface==0.7.3\n"
+
+
+def test_index_is_that_of_the_annotation_and_no_other() -> None:
+    compiled = COMPILED.replace("    # via aiohttp", "    # via aiohttp\n    # from https://example.org/whl/cu128")
+    compiled = compiled.replace("    #   hello", "    #   hello\n    # from https://example.org/simple")
+    aiohttp, attrs, _ = parse_compiled(compiled, index="https://example.org/whl/cu128/")
+    assert (attrs.index, attrs.via) == ("https://example.org/whl/cu128/", ("aiohttp",))
+    assert (aiohttp.index, aiohttp.via) == (None, ("ComfyUI", "hello"))
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -70,6 +83,8 @@ def test_constraints_hold_versions_only() -> None:
         {"packages": [{"name": "a", "version": "1 --pre", "url": None, "hashes": [], "via": []}]},
         {"packages": [{"name": "a", "version": "", "url": "file:///etc/x", "hashes": [], "via": []}]},
         {"packages": [{"name": "a", "version": "1", "url": None, "hashes": ["sha256:0 --pre"], "via": []}]},
+        {"packages": [{"name": "a", "version": "1", "url": None, "hashes": [], "via": [], "index": "file:///x"}]},
+        {"packages": [{"name": "a", "version": "1", "url": None, "hashes": [], "via": [], "index": "http://127.0.0.1.x/"}]},
         {"surprise": 1},
     ],
 )

@@ -1,0 +1,156 @@
+"""Simple indexes (PEP 503) on 127.0.0.1 that stand for torch's own and for the default one, with wheels of a few bytes
+whose names, metadata and version.py are those of the real ones; and an empty environment to install into."""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import io
+import platform
+import threading
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from packager import process, targets, uv
+from packager.additions import Means
+from packager.bundle import BundleTree
+from packager.console import Console
+from packager.fetch.cache import Cache
+from packager.fetch.mirrors import Mirrors
+from packager.origins import Origins
+from packager.settings import Settings
+
+
+def torch_version_py(label: str | None, **said: str | None) -> str:
+    """As torch's build writes it (pytorch tools/generate_torch_version.py)."""
+    version = "2.11.0" + (f"+{label}" if label else "")
+    words = {"cuda": None, "hip": None, "rocm": None, "xpu": None} | said
+    lines = [f"{name}: Optional[str] = {value!r}" for name, value in words.items()]
+    return "\n".join(["from typing import Optional", "", f"__version__ = {version!r}", "debug = False", *lines, ""])
+
+
+def vision_version_py(version: str) -> str:
+    """As torchvision's: it imports torch, so it can only be read, not run."""
+    return (
+        f"__version__ = {version!r}\ngit_version = '336d36e8'\nfrom torchvision.extension import _check_cuda_version\n"
+        "if _check_cuda_version() > 0:\n    cuda = _check_cuda_version()\n"
+    )
+
+
+def write_wheel(folder: Path, name: str, version: str, *, requires: Sequence[str] = (), **files: str) -> Path:
+    """A wheel for every platform. Keys of `files` are names in the package, with `__` for the dot."""
+    folder.mkdir(parents=True, exist_ok=True)
+    info = f"{name}-{version}.dist-info"
+    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+    metadata += "".join(f"Requires-Dist: {line}\n" for line in requires)
+    members = {f"{name}/__init__.py": ""}
+    members |= {f"{name}/{member.replace('__', '.')}": text for member, text in files.items()}
+    members |= {
+        f"{info}/METADATA": metadata,
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    members[f"{info}/RECORD"] = "".join(f"{member},,\n" for member in [*members, f"{info}/RECORD"])
+    path = folder / f"{name}-{version}-py3-none-any.whl"
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for member, text in members.items():
+            archive.writestr(zipfile.ZipInfo(member), text)
+    path.write_bytes(content.getvalue())
+    return path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Indexes:
+    folder: Path
+    url: str
+
+    def index(self, name: str) -> str:
+        return f"{self.url}/{name}/"
+
+    def wheel(self, index: str, name: str, version: str) -> str:
+        return f"{self.url}/{index}/{name}/{quote(f'{name}-{version}-py3-none-any.whl')}"
+
+    def add(self, index: str, name: str, version: str, *, requires: Sequence[str] = (), **files: str) -> Path:
+        folder = self.folder / index / name.replace("_", "-")
+        wheel = write_wheel(folder, name, version, requires=requires, **files)
+        links = [
+            f'<a href="{quote(path.name)}#sha256={hashlib.sha256(path.read_bytes()).hexdigest()}">{path.name}</a>'
+            for path in sorted(folder.glob("*.whl"))
+        ]
+        (folder / "index.html").write_text("\n".join(links))
+        return wheel
+
+
+@pytest.fixture
+def indexes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Indexes]:
+    """`pypi` is the default index: torch for CUDA 13 without a label, as on the real one. `cu128` and `cpu` are torch's."""
+    folder = tmp_path / "indexes"
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+    folder.mkdir()
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder)))
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    served = Indexes(folder=folder, url=f"http://127.0.0.1:{server.server_port}")
+    for label, index, cuda in ((None, "pypi", "13.0"), ("cu128", "cu128", "12.8"), ("cpu", "cpu", None)):
+        shown = label or "cu130"
+        suffix = f"+{label}" if label else ""
+        served.add(index, "torch", f"2.11.0{suffix}", requires=["filelock"], version__py=torch_version_py(shown, cuda=cuda))
+        for name, version in (("torchvision", "0.26.0"), ("torchaudio", "2.11.0")):
+            text = vision_version_py(f"{version}+{shown}")
+            served.add(index, name, f"{version}{suffix}", requires=["torch==2.11.0"], version__py=text)
+    served.add("pypi", "filelock", "3.20")
+    served.add("cu128", "filelock", "3.13")
+    monkeypatch.setenv("UV_DEFAULT_INDEX", served.index("pypi"))
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv-cache"))
+    yield served
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def console() -> Console:
+    return Console(quiet=True, stream=io.StringIO())
+
+
+@pytest.fixture
+def origins(tmp_path: Path) -> Origins:
+    return Origins(settings=Settings(), cache=Cache(tmp_path / "cache"), mirrors=Mirrors.parse([]))
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> BundleTree:
+    """A bundle tree with nothing but an environment of the running Python."""
+    tree = BundleTree(root=tmp_path / "root", target=targets.current(), python_version=platform.python_version())
+    process.run([uv.uv.find_uv_bin(), "venv", "--quiet", str(tree.prefix)])
+    return tree
+
+
+@pytest.fixture
+def means(tree: BundleTree, origins: Origins, console: Console, tmp_path: Path) -> Means:
+    constraints = tmp_path / "constraints.txt"
+    constraints.write_text("")
+    return Means(
+        tree=tree, origins=origins, constraints=constraints, folder=tmp_path / "additional-wheels", console=console
+    )
+
+
+@pytest.fixture
+def put(tree: BundleTree, indexes: Indexes) -> Callable[..., None]:
+    """Install into the tree, without any of our own checks: put("cpu", "torch==2.11.0")."""
+
+    def install(index: str, *lines: str) -> None:
+        command = ["pip", "install", "--quiet", "--python", str(tree.python), "--no-deps"]
+        uv.run_uv([*command, "--default-index", indexes.index(index), *lines])
+
+    return install
