@@ -24,7 +24,7 @@ from packager.targets import Target, minor_version
 if TYPE_CHECKING:
     from packager.recipe import Recipe
 
-_LOOPBACK = ("http://127.0.0.1", "http://localhost")
+_LOOPBACK = ("127.0.0.1", "localhost")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,8 +138,12 @@ def check_patches(document: Document) -> Iterator[Fault]:
 
 def check_address(document: Document, pointer: Pointer, url: str) -> Iterator[Fault]:
     """An https address without a password, spaces or steps upwards; plain http is for this machine alone."""
-    parts = urlsplit(url)
-    if not url.startswith(("https://", *_LOOPBACK)) or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        yield document.fault(pointer, f"'{url}' is not an address: {error}", "use an https address")
+        return
+    if not parts.hostname or not (parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)):
         yield document.fault(pointer, f"'{url}' is not an https address", "use an https address")
     elif parts.username or parts.password:
         yield document.fault(pointer, "holds a user name or password", "put it into ~/.netrc")

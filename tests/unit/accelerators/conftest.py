@@ -89,7 +89,7 @@ class Indexes:
 
 @pytest.fixture
 def indexes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Indexes]:
-    """`pypi` is the default index: torch for CUDA 13 without a label, as on the real one. `cu128` and `cpu` are torch's."""
+    """`pypi` is the default index, with torch for CUDA 13 and no label, as on the real one; `cu128` and `cpu` are torch's."""
     folder = tmp_path / "indexes"
 
     class Handler(http.server.SimpleHTTPRequestHandler):
@@ -104,7 +104,9 @@ def indexes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Indexes
     for label, index, cuda in ((None, "pypi", "13.0"), ("cu128", "cu128", "12.8"), ("cpu", "cpu", None)):
         shown = label or "cu130"
         suffix = f"+{label}" if label else ""
-        served.add(index, "torch", f"2.11.0{suffix}", requires=["filelock"], version__py=torch_version_py(shown, cuda=cuda))
+        served.add(
+            index, "torch", f"2.11.0{suffix}", requires=["filelock"], version__py=torch_version_py(shown, cuda=cuda)
+        )
         for name, version in (("torchvision", "0.26.0"), ("torchaudio", "2.11.0")):
             text = vision_version_py(f"{version}+{shown}")
             served.add(index, name, f"{version}{suffix}", requires=["torch==2.11.0"], version__py=text)

@@ -110,7 +110,9 @@ def test_first_that_works_is_taken_and_the_others_are_told(means: Means, tree: B
     assert means.console.warnings == []
 
 
-def test_optional_package_that_cannot_be_had_is_a_warning_and_a_required_one_an_end(means: Means) -> None:
+def test_optional_package_that_cannot_be_had_is_a_warning_and_a_required_one_an_end(
+    means: Means, indexes: Indexes
+) -> None:
     gone = (Candidate(kind="requirement", what="sageattention==1.0.6"),)
     (done,) = install_native([NativePlan(package=SAGE, candidates=gone)], means)
     assert done.chosen is None

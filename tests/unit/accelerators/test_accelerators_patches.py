@@ -50,9 +50,9 @@ def test_nvidia_patch_is_planned_for_each_target_and_python(recipe: Callable[...
             "when": "sys_platform == 'win32' and platform_machine == 'AMD64' and python_version >= '3.11'",
         },
     )
+    swap = "uninstall torch torchvision onnxruntime insightface; install torch torchvision"
     assert str(plan_patches(loaded, WINDOWS, "3.12.4")).splitlines() == [
-        "patches[0]: uninstall torch torchvision onnxruntime insightface; install torch torchvision "
-        "from https://download.pytorch.org/whl/cu126",
+        f"patches[0]: {swap} from https://download.pytorch.org/whl/cu126",
         "patches[1]: install onnxruntime-gpu>=1.20",
         f"patches[2]: install {FACES.format('cp312')}",
     ]
@@ -139,7 +139,9 @@ def test_patch_takes_out_and_puts_in(
     url = indexes.wheel("pypi", "insightface", "0.7.3")
     plan = PatchPlan(
         steps=(
-            PatchStep(number=0, uninstall=("torch", "never-there"), requirements=("torch",), index=indexes.index("cu128")),
+            PatchStep(
+                number=0, uninstall=("torch", "never-there"), requirements=("torch",), index=indexes.index("cu128")
+            ),
             PatchStep(number=1, requirements=("onnxruntime-gpu",), wheels=(f"{url}#sha256={digest}",)),
             PatchStep(number=2, skipped="not true here"),
         )

@@ -37,7 +37,11 @@ def test_rows_name_known_targets_and_accelerators() -> None:
     [
         ("cu128", [], ["torch==2.11.0+cu128", "torchvision==0.26.0+cu128", "torchaudio==2.11.0+cu128"]),
         ("cu128", ["torch<2.11"], ["torch==2.10.0+cu128", "torchvision==0.25.0+cu128", "torchaudio==2.10.0+cu128"]),
-        ("cu128", ["TorchVision==0.24.1"], ["torch==2.9.1+cu128", "torchvision==0.24.1+cu128", "torchaudio==2.9.1+cu128"]),
+        (
+            "cu128",
+            ["TorchVision==0.24.1"],
+            ["torch==2.9.1+cu128", "torchvision==0.24.1+cu128", "torchaudio==2.9.1+cu128"],
+        ),
         ("cu130", ["torch<2.9"], []),  # never built for it: the index decides, and the solver says so
         ("cpu", ["torch==2.12.0", "numpy<2"], ["torch==2.12.0+cpu"]),
         ("cpu", ["torch==2.12.0+cpu"], ["torch==2.12.0+cpu"]),

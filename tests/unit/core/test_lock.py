@@ -84,7 +84,11 @@ def test_index_is_that_of_the_annotation_and_no_other() -> None:
         {"packages": [{"name": "a", "version": "", "url": "file:///etc/x", "hashes": [], "via": []}]},
         {"packages": [{"name": "a", "version": "1", "url": None, "hashes": ["sha256:0 --pre"], "via": []}]},
         {"packages": [{"name": "a", "version": "1", "url": None, "hashes": [], "via": [], "index": "file:///x"}]},
-        {"packages": [{"name": "a", "version": "1", "url": None, "hashes": [], "via": [], "index": "http://127.0.0.1.x/"}]},
+        {
+            "packages": [
+                {"name": "a", "version": "1", "url": None, "hashes": [], "via": [], "index": "http://127.0.0.1.x/"}
+            ]
+        },
         {"surprise": 1},
     ],
 )
