@@ -52,11 +52,12 @@ class NativeInstalled:
 @dataclass(frozen=True, kw_only=True)
 class Means:
     """Where to install to and from. `constraints` is a file of `name==version` lines that native packages must leave as
-    they are; `folder` is for downloaded wheels."""
+    they are; `excludes` one of names that nothing may bring in; `folder` is for downloaded wheels."""
 
     tree: BundleTree
     origins: Origins
     constraints: Path
+    excludes: Path
     folder: Path
     console: Console
 
@@ -162,6 +163,7 @@ def _fetch(url: str, sha256: str | None, means: Means) -> tuple[Path, FetchedWhe
 
 def _install(lines: Sequence[str], means: Means, options: Sequence[str]) -> None:
     common = uv.install_options(wheels=means.origins.wheels, offline=means.origins.offline)
+    common += ["--excludes", str(means.excludes)]
     uv.run_uv([*_uv_pip("install", means.tree), *uv.INTO_TREE, *common, *options, "--", *lines])
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from packager import process, resources, targets, uv
-from packager.accelerators import TorchBuild, assert_variant, read_builds
+from packager.accelerators import TorchBuild, assert_variant, choose_torch, read_builds
 from packager.additions import Means, NativeInstalled, Patched, apply_patches, install_native
 from packager.bundle import BundleTree
 from packager.console import Console
@@ -69,7 +69,7 @@ def install(
         raise PackagerError(
             "holds no main.py, so it is not ComfyUI", where=comfy.url, remedy="check comfy.repo and ref"
         )
-    install_packages(lock, tree=tree, origins=origins, work=work, console=console)
+    install_packages(lock, recipe, tree=tree, origins=origins, work=work, console=console)
     locked = installed(tree.site_packages)
     patched, native = add(lock, recipe, tree=tree, origins=origins, work=work, console=console)
     before = installed(tree.site_packages)
@@ -91,17 +91,22 @@ def install(
     )
 
 
-def install_packages(lock: Lock, *, tree: BundleTree, origins: Origins, work: Path, console: Console) -> None:
-    """Install exactly the locked packages, each from its own index alone."""
+def install_packages(
+    lock: Lock, recipe: Recipe, *, tree: BundleTree, origins: Origins, work: Path, console: Console
+) -> None:
+    """Install exactly the locked packages, those of the accelerator's index from there alone, the others without it."""
+    choice = choose_torch(lock.accelerator, wish=recipe.torch, asked=recipe.versions_asked, target=tree.target)
     pins = work / "pins.txt"
     command = ["pip", "install", "--quiet", "--no-config", "--python", str(tree.python), "--requirements", str(pins)]
     command += ["--no-deps", "--break-system-packages", *uv.INTO_TREE]
     command += uv.install_options(wheels=origins.wheels, offline=origins.offline)
     with console.bar("packages", len(lock.packages), unit="packages") as advance:
-        for index in sorted({package.index or "" for package in lock.packages}):
-            packages = [package for package in lock.packages if (package.index or "") == index]
+        for from_there in (False, True):
+            packages = [package for package in lock.packages if choice.holds(package.index) is from_there]
+            if not packages:
+                continue
             pins.write_text("".join(f"{package.requirement}\n" for package in packages), encoding="utf-8")
-            uv.run_uv([*command, *(("--default-index", index) if index else ())])
+            uv.run_uv([*command, *(("--default-index", choice.index) if choice.index and from_there else ())])
             advance(len(packages))
 
 
@@ -110,8 +115,15 @@ def add(
 ) -> tuple[tuple[Patched, ...], tuple[NativeInstalled, ...]]:
     """The recipe's patches and native packages. Raises as `apply_patches` and `install_native` do."""
     constraints = work / "constraints.txt"
+    excludes = work / "excludes.txt"
+    excludes.write_text("".join(f"{name}\n" for name in recipe.excludes), encoding="utf-8")
     means = Means(
-        tree=tree, origins=origins, constraints=constraints, folder=work / "additional-wheels", console=console
+        tree=tree,
+        origins=origins,
+        constraints=constraints,
+        excludes=excludes,
+        folder=work / "additional-wheels",
+        console=console,
     )
     patched = apply_patches(plan_patches(recipe, tree.target, lock.python_version), means)
     if not recipe.native_packages:
@@ -119,19 +131,15 @@ def add(
     found = installed(tree.site_packages)
     constraints.write_text("".join(f"{name}=={version}\n" for name, version in found.items()), encoding="utf-8")
     torch = read_builds(tree.site_packages).get("torch")
-    around = surroundings(lock, torch=torch.version if torch else None, label=torch.label if torch else None)
+    around = surroundings(lock, recipe, torch=torch.version if torch else None, label=torch.label if torch else None)
     return patched, install_native(plan_native(recipe.native_packages, around), means)
 
 
-def surroundings(lock: Lock, *, torch: str | None, label: str | None) -> Surroundings:
+def surroundings(lock: Lock, recipe: Recipe, *, torch: str | None, label: str | None) -> Surroundings:
     """What the wheel matrix is asked with."""
-    return Surroundings(
-        torch=torch,
-        label=label,
-        index=next((package.index for package in lock.packages if package.name == "torch"), None),
-        python=lock.python_version,
-        target=targets.get(lock.target),
-    )
+    target = targets.get(lock.target)
+    choice = choose_torch(lock.accelerator, wish=recipe.torch, asked=recipe.versions_asked, target=target)
+    return Surroundings(torch=torch, label=label, index=choice.index, python=lock.python_version, target=target)
 
 
 def plan_additions(recipe: Recipe, lock: Lock) -> list[str]:
@@ -140,7 +148,8 @@ def plan_additions(recipe: Recipe, lock: Lock) -> list[str]:
     The build of torch is told from its locked version here, from what is installed later. Raises InputError.
     """
     locked = next((package.version for package in lock.packages if package.name == "torch"), None)
-    around = surroundings(lock, torch=locked, label=locked.partition("+")[2] or lock.accelerator if locked else None)
+    label = (locked.partition("+")[2] or lock.accelerator) if locked else None
+    around = surroundings(lock, recipe, torch=locked, label=label)
     patches = plan_patches(recipe, around.target, lock.python_version)
     return [str(step) for step in (*patches.steps, *plan_native(recipe.native_packages, around))]
 

@@ -8,8 +8,9 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from jsonschema import Draft202012Validator
 
@@ -34,8 +35,10 @@ class LockedRepository:
 
 @dataclass(frozen=True, kw_only=True)
 class LockedPackage:
-    """`hashes` as pip writes them (sha256:...); `via` are the repositories and packages that asked for it; `index` is
-    the one it comes from where that isn't the default one."""
+    """`hashes` as pip writes them (sha256:...); `via` are the repositories and packages that asked for it.
+
+    `index` is the address of the index it was found in, without credentials; None for one from an address of its own.
+    """
 
     name: str
     version: str
@@ -122,11 +125,8 @@ def load_lock(path: Path) -> Lock:
     )
 
 
-def parse_compiled(text: str, *, index: str | None = None) -> list[LockedPackage]:
-    """The packages in what `uv pip compile --generate-hashes` printed (requirements.txt form, annotations split).
-
-    With --emit-index-annotation, those annotated with `index` get it; other indexes are this machine's affair.
-    """
+def parse_compiled(text: str) -> list[LockedPackage]:
+    """The packages in what `uv pip compile --generate-hashes` printed (requirements.txt form, annotations split)."""
     packages: list[LockedPackage] = []
     for block in re.split(r"\n(?=[^\s#])", "\n" + text):
         lines = [line.strip().rstrip("\\").strip() for line in block.strip().splitlines()]
@@ -146,14 +146,10 @@ def parse_compiled(text: str, *, index: str | None = None) -> list[LockedPackage
                 url=url or None,
                 hashes=tuple(line.removeprefix("--hash=") for line in lines if line.startswith("--hash=")),
                 via=_via(lines),
-                index=index if index and _is_from(index, lines) else None,
+                index=_index(lines),
             )
         )
     return sorted(packages, key=lambda package: package.name)
-
-
-def _is_from(index: str, lines: list[str]) -> bool:
-    return f"# from {index}".rstrip("/") in [line.rstrip("/") for line in lines]
 
 
 def _via(lines: list[str]) -> tuple[str, ...]:
@@ -166,6 +162,17 @@ def _via(lines: list[str]) -> tuple[str, ...]:
         if word:
             asked.append(re.sub(r"^-[rc] |\.txt$", "", word))
     return tuple(asked)
+
+
+def _index(lines: list[str]) -> str | None:
+    """The address after `# from`, without credentials; of a folder of this machine its name alone."""
+    found = next((line.removeprefix("# from ") for line in lines if line.startswith("# from ")), None)
+    if found is None:
+        return None
+    parts = urlsplit(found)
+    if parts.scheme not in ("http", "https"):
+        return PurePosixPath(unquote(parts.path).replace("\\", "/")).name
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 _TEXT = {"type": "string"}
@@ -203,7 +210,7 @@ _SCHEMA = _record(
             url={"anyOf": [{"type": "null"}, {"type": "string", "pattern": r"^(git\+)?https://\S+$"}]},
             hashes={"type": "array", "items": {"type": "string", "pattern": "^[a-z0-9]+:[0-9a-f]+$"}},
             via=_TEXTS,
-            index={"type": ["string", "null"], "pattern": r"^(https://|http://(127\.0\.0\.1|localhost)[:/])\S+$"},
+            index=_OPTIONAL,
         ),
     },
     removed={

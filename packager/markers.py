@@ -1,30 +1,29 @@
-"""PEP 508 environment markers of a target, which need not be the machine this runs on."""
+"""What environment markers say on a target (PEP 508), which is seldom the machine that locks."""
 
 from __future__ import annotations
 
-from packaging.markers import Marker
+from collections.abc import Mapping
+
+from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
+from packaging.requirements import Requirement
 
 from packager.targets import Target, minor_version
 
-_SYSTEMS = {  # sys_platform, platform_system, os_name
-    "linux": ("linux", "Linux", "posix"),
-    "macos": ("darwin", "Darwin", "posix"),
-    "windows": ("win32", "Windows", "nt"),
+_OS = {
+    "linux": ("posix", "linux", "Linux"),
+    "macos": ("posix", "darwin", "Darwin"),
+    "windows": ("nt", "win32", "Windows"),
 }
-_MACHINES = {("windows", "x86_64"): "AMD64"}
 
 
 def marker_environment(target: Target, python: str) -> dict[str, str]:
-    """Every variable of PEP 508 for CPython `python` (such as 3.12.4) on `target`.
-
-    `platform_release` and `platform_version` are empty: they are the user's kernel, which nobody knows.
-    """
-    sys_platform, platform_system, os_name = _SYSTEMS[target.os]
+    """The values of the markers for CPython `python` (a full version) on `target`."""
+    os_name, sys_platform, platform_system = _OS[target.os]
     return {
         "implementation_name": "cpython",
         "implementation_version": python,
         "os_name": os_name,
-        "platform_machine": _MACHINES.get((target.os, target.arch), target.arch),
+        "platform_machine": "AMD64" if target.is_windows else target.arch,
         "platform_python_implementation": "CPython",
         "platform_release": "",
         "platform_system": platform_system,
@@ -32,9 +31,15 @@ def marker_environment(target: Target, python: str) -> dict[str, str]:
         "python_full_version": python,
         "python_version": minor_version(python),
         "sys_platform": sys_platform,
+        "extra": "",
     }
 
 
-def holds(marker: str | None, target: Target, python: str) -> bool:
-    """Whether `marker` is true of the target; no marker always is. Raises packaging's InvalidMarker."""
-    return marker is None or Marker(marker).evaluate({**marker_environment(target, python), "extra": ""})
+def applies(requirement: Requirement, environment: Mapping[str, str]) -> bool:
+    """Whether `requirement` counts there. A marker that cannot be evaluated does not."""
+    if requirement.marker is None:
+        return True
+    try:
+        return requirement.marker.evaluate(dict(environment))
+    except (UndefinedComparison, UndefinedEnvironmentName):
+        return False

@@ -18,7 +18,7 @@ from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from packager.document import Document, Pointer
 from packager.errors import Fault, InputError
-from packager.markers import holds
+from packager.markers import marker_environment
 from packager.targets import Target, minor_version
 
 if TYPE_CHECKING:
@@ -88,9 +88,10 @@ def plan_patches(recipe: Recipe, target: Target, python: str) -> PatchPlan:
     Raises InputError where a patch has wheels, but none for that Python.
     """
     tag = f"cp{minor_version(python).replace('.', '')}"
+    environment = marker_environment(target, python)
     steps = []
     for number, patch in enumerate(recipe.patches):
-        if not holds(patch.when, target, python):
+        if patch.when and not Marker(patch.when).evaluate(environment):
             steps.append(PatchStep(number=number, skipped=f"not true here: {patch.when}"))
             continue
         if patch.wheels and tag not in patch.wheels:

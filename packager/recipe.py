@@ -104,6 +104,11 @@ class Recipe:
         """ComfyUI first, then the nodes in their order."""
         return (self.comfy, *self.custom_nodes)
 
+    @property
+    def versions_asked(self) -> tuple[str, ...]:
+        """The requirements by which the recipe itself decides on versions."""
+        return (*self.constraints, *self.overrides)
+
 
 @functools.cache
 def schema() -> dict[str, Any]:

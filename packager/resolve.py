@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from packager import uv
-from packager.accelerators import TorchChoice, choose_torch
+from packager.accelerators import choose_torch
 from packager.console import Console
 from packager.errors import InputError
 from packager.fetch.sources import SourceRequest, pin_all, place_all
@@ -141,16 +141,11 @@ def _compile(
     layers = {name: [line.requirement for line in found.kept] for name, found in gathered.items()}
     layers["python_packages"] = list(recipe.python_packages)
     layers["packager"] = list(ALWAYS)
-    choice = choose_torch(
-        recipe.accelerator,
-        wish=recipe.torch,
-        asked=[*recipe.constraints, *recipe.overrides],
-        target=target,
-    )
+    choice = choose_torch(recipe.accelerator, wish=recipe.torch, asked=recipe.versions_asked, target=target)
     command = ["pip", "compile", "--quiet", "--no-header", "--generate-hashes", "--no-config"]
     command += ["--python-version", python, "--python-platform", target.uv_platform, "--no-python-downloads"]
     command += uv.install_options(wheels=origins.wheels, offline=origins.offline)
-    command += _index_options(choice)
+    command += ["--emit-index-annotation", *choice.options]
     for option, lines in (
         ("--constraints", recipe.constraints),
         ("--overrides", choice.merged(recipe.overrides)),
@@ -162,12 +157,4 @@ def _compile(
     for name, asked in layers.items():
         (folder / f"{name}.txt").write_text("".join(f"{line}\n" for line in asked), encoding="utf-8")
         command.append(f"{name}.txt")
-    return parse_compiled(uv.run_uv(command, cwd=folder).stdout, index=choice.index)
-
-
-def _index_options(choice: TorchChoice) -> list[str]:
-    """The torch family's index beside the default one. It is exact versions with a local label, which no other index
-    has, that are asked of it; what else lies there counts as if it lay in the default index, so the newest is taken."""
-    if choice.index is None:
-        return []
-    return ["--index", choice.index, "--index-strategy", "unsafe-best-match", "--emit-index-annotation"]
+    return parse_compiled(uv.run_uv(command, cwd=folder).stdout)

@@ -31,6 +31,16 @@ class TorchChoice:
     index: str | None = None
     overrides: tuple[str, ...] = ()
 
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Options of `uv pip compile`: the index beside the default one. It is exact versions with a local label, which
+        no other index has, that are asked of it; of all else the newest is taken, wherever it lies."""
+        return ("--index", self.index, "--index-strategy", "unsafe-best-match") if self.index else ()
+
+    def holds(self, index: str | None) -> bool:
+        """Whether `index`, as a lock has it, is this one."""
+        return self.index is not None and index is not None and index.rstrip("/") == self.index.rstrip("/")
+
     def merged(self, overrides: Sequence[str]) -> tuple[str, ...]:
         """The recipe's overrides without those of the family, then ours, which have taken them into account."""
         ours = {canonicalize_name(Requirement(line).name) for line in self.overrides}

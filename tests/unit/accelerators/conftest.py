@@ -89,7 +89,7 @@ class Indexes:
 
 @pytest.fixture
 def indexes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Indexes]:
-    """`pypi` is the default index, with torch for CUDA 13 and no label, as on the real one; `cu128` and `cpu` are torch's."""
+    """`pypi` is the default index, with torch for CUDA 13 and no label as on the real one; the others are torch's."""
     folder = tmp_path / "indexes"
 
     class Handler(http.server.SimpleHTTPRequestHandler):
@@ -142,8 +142,15 @@ def tree(tmp_path: Path) -> BundleTree:
 def means(tree: BundleTree, origins: Origins, console: Console, tmp_path: Path) -> Means:
     constraints = tmp_path / "constraints.txt"
     constraints.write_text("")
+    excludes = tmp_path / "excludes.txt"
+    excludes.write_text("")
     return Means(
-        tree=tree, origins=origins, constraints=constraints, folder=tmp_path / "additional-wheels", console=console
+        tree=tree,
+        origins=origins,
+        constraints=constraints,
+        excludes=excludes,
+        folder=tmp_path / "additional-wheels",
+        console=console,
     )
 
 

@@ -75,7 +75,7 @@ def test_family_comes_from_its_index_and_the_rest_from_the_default(locked: Resol
     assert "torchaudio" not in versions(lock)  # nobody asks for it
     by_index = {package.name: package.index for package in lock.packages}
     assert by_index["torch"] == by_index["torchvision"] == indexes.index("cu128")
-    assert by_index["filelock"] is None
+    assert by_index["filelock"] == indexes.index("pypi")
     assert all(package.hashes for package in lock.packages)
     assert [name for package in lock.packages for name in package.via if name.startswith("from")] == []
 
@@ -108,7 +108,7 @@ def test_offline_from_a_folder_of_wheels(locked: Resolve, indexes: Indexes, tmp_
     index = {"index": "https://unreachable.invalid/whl/cu128"}
     lock = locked(accelerator="cu128", torch=index, wheels=wheels, offline=True)
     assert versions(lock)["torch"] == "2.11.0+cu128"
-    assert {package.index for package in lock.packages} == {None}
+    assert {package.index for package in lock.packages} == {"wheels"}
 
 
 def test_each_package_is_installed_from_its_index_over_another_build(
@@ -119,7 +119,8 @@ def test_each_package_is_installed_from_its_index_over_another_build(
     assert installed(tree.site_packages)["torch"] == "2.11.0+cpu"
     lock = locked(accelerator="cu128", torch={"index": indexes.index("cu128")})
     console = Console(quiet=True)
-    install_packages(lock, tree=tree, origins=origins, work=tmp_path, console=console)
+    recipe = load_recipe(tmp_path / "recipe.json")
+    install_packages(lock, recipe, tree=tree, origins=origins, work=tmp_path, console=console)
     assert installed(tree.site_packages) == versions(lock)
 
 
@@ -136,14 +137,15 @@ def test_native_package_leaves_the_lock_as_it_is(
         "accelerator": "cu128",
         "torch": {"index": indexes.index("cu128")},
         "native_packages": [{"name": "xformers"}],
+        "excludes": ["opencv-python"],
     }
     lock = locked(**fields)
-    install_packages(lock, tree=tree, origins=origins, work=tmp_path, console=console)
     recipe = load_recipe(tmp_path / "recipe.json")
+    install_packages(lock, recipe, tree=tree, origins=origins, work=tmp_path, console=console)
     indexes.add("cu128", "xformers", "0.0.35", requires=["torch==2.12.0"])
-    indexes.add("cu128", "xformers", "0.0.34", requires=["torch==2.11.0"])
+    indexes.add("cu128", "xformers", "0.0.34", requires=["torch==2.11.0", "opencv-python"])
     _, (native,) = add(lock, recipe, tree=tree, origins=origins, work=tmp_path, console=console)
-    assert native.changes == {"xformers": ("", "0.0.34")}
+    assert native.changes == {"xformers": ("", "0.0.34")}  # and not opencv-python, which the recipe excludes
     assert native.chosen == f"xformers from {indexes.index('cu128')}"
     assert installed(tree.site_packages) == {**versions(lock), "xformers": "0.0.34"}
 
