@@ -20,6 +20,7 @@ from packager.journal import Journal, digest, exclusive
 from packager.lock import Lock, load_lock
 from packager.locking import Locking
 from packager.origins import Origins
+from packager.proof import restore_hidden
 from packager.recipe import Recipe
 from packager.report import write_report
 from packager.stages import Stages
@@ -83,6 +84,7 @@ def lock_recipe(recipe: Recipe, options: BuildOptions, console: Console, *, upgr
 
 def travel(stages: Stages, journal: Journal) -> None:
     """Run every stage that has to run."""
+    restore_hidden(stages.tree.root.parent)  # a proof that was killed may have left it under another name
     inputs = stage_inputs(stages)
     _settle(stages, journal, inputs)
     for name in STAGES:

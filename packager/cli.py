@@ -44,6 +44,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(arguments, INTERRUPTED, "interrupted")
     except BrokenPipeError:
         return 1
+    except OSError as error:  # a full disk, a folder that may not be written
+        message = f"{error.filename or 'the file system'}: {error.strerror}"
+        console.error(f"{message}\n  remedy: make room or give another folder (-o, --work); the same command goes on")
+        return _fail(arguments, 1, message)
     if arguments.json:
         print(json.dumps(result.value, ensure_ascii=False))
     elif result.text:
@@ -130,7 +134,9 @@ def _add_build(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--tier", choices=("none", "safe", "aggressive"), help="how far the clean-up goes")
     parser.add_argument("--no-prove", action="store_true", help="ship without proof (the report says so)")
-    parser.add_argument("--dry-run", action="store_true", help="resolve and print what would be done; change nothing")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="resolve and print what would be installed; only --work is written"
+    )
 
 
 def _add_tree_commands(add: Callable[[str, Command, str], argparse.ArgumentParser]) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from packager import cleanup, targets
 from packager.accelerators import AUTO, detect
+from packager.archive.admission import Limits
 from packager.archive.archive_tree import archive_tree, source_date_epoch
 from packager.archive.extract import extract as extract_archive
 from packager.build import BuildOptions, lock_recipe, plan_build
@@ -134,7 +135,9 @@ def extract(words: Namespace, console: Console) -> Result:
 
 
 def _unpack(source: Path, folder: Path, console: Console) -> None:
-    extract_archive(source, folder, console=console)
+    # Names that only Windows has no use for are fine elsewhere.
+    limits = Limits(windows_names=targets.current().is_windows)
+    extract_archive(source, folder, console=console, limits=limits)
 
 
 def cache(words: Namespace, _: Console) -> Result:
@@ -143,7 +146,9 @@ def cache(words: Namespace, _: Console) -> Result:
         store.clear()
     info = store.info()
     if words.action == "info":
-        return Result(value=dataclasses.asdict(info), text=str(info))
+        value = {"path": str(info.root), "kinds": {kind: dataclasses.asdict(use) for kind, use in info.kinds.items()}}
+        lines = [f"{kind:<6} {use.count:>6} files {format_bytes(use.size):>11}" for kind, use in info.kinds.items()]
+        return Result(value=value, text="\n".join([str(info.root), *lines]))
     return Result(value={"path": str(store.root)}, text=str(store.root))
 
 

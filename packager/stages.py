@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from packager import cleanup, elf, helpers, release
+from packager.archive.admission import Limits
 from packager.archive.archive_tree import archive_tree, source_date_epoch
 from packager.archive.extract import extract
 from packager.bundle import APP_DIR, BundleTree
@@ -139,7 +140,8 @@ class Stages:
 
     def _proof(self, archive: Path) -> Proof:
         def unpack(source: Path, folder: Path) -> None:
-            extract(source, folder, console=self.console)
+            limits = Limits(windows_names=self.target.is_windows)
+            extract(source, folder, console=self.console, limits=limits)
 
         means: dict[str, Any] = {
             "baseline": Baseline.from_json(self.results["baseline"]),

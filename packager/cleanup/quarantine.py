@@ -116,7 +116,7 @@ def restore(root: Path, quarantine: Path) -> Restored:
             remove_tree(quarantine / name)
         quarantine.rmdir()
         _set_times(root, {"": folders.get("", root.stat().st_mtime_ns)})  # it may have held the quarantine
-    return Restored(paths=len(removals) - len(orphans), orphans=tuple(reversed(orphans)))
+    return Restored(paths=len(removals) - len(orphans), orphans=tuple(printable(path) for path in reversed(orphans)))
 
 
 def purge(quarantine: Path) -> None:

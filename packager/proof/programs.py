@@ -6,12 +6,12 @@ import base64
 import hashlib
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from packager.process import Finished
 from packager.proof.needs import system_needs
-from packager.proof.pool import run_all
+from packager.proof.pool import Job, run_all
 from packager.proof.probing import why_it_ended
 from packager.proof.site import Site, Verdict, failed, passed
 
@@ -35,18 +35,15 @@ def check_scripts(site: Site, scripts: Mapping[str, str]) -> Verdict:
     """
     faults = {name: fault for name in scripts if (fault := _foreign_interpreter(_script(site, name)))}
     waiting = [name for name in scripts if name not in faults]
-    first: dict[str, Finished] = {}
     with site.console.bar("running console scripts", len(waiting), unit="scripts") as advance:
-        for option in ("--help", "--version"):
-            jobs = [
-                site.sandbox.job(name, [_script(site, name), option], timeout=site.limits.script) for name in waiting
-            ]
-            finished = run_all(jobs, advance=advance if option == "--help" else None)
-            waiting = [name for name, how in finished.items() if how.returncode != 0 and not how.timed_out]
-            first = {**finished, **first}
+        helped = run_all(_asking(site, waiting, "--help"), advance=advance)
+        unhelpful = [name for name, how in helped.items() if how.returncode != 0]
+        versions = run_all(_asking(site, [name for name in unhelpful if not helped[name].timed_out], "--version"))
     reluctant = []
-    for name in (name for name, how in first.items() if how.timed_out or name in waiting):
-        if fault := _start_fault(first[name], scripts[name], site.limits.script):
+    for name in unhelpful:
+        if name in versions and versions[name].returncode == 0:
+            continue
+        if fault := _start_fault(helped[name], scripts[name], site.limits.script):
             faults[name] = fault
         else:
             reluctant.append(name)
@@ -54,6 +51,10 @@ def check_scripts(site: Site, scripts: Mapping[str, str]) -> Verdict:
         return failed("\n".join(f"{_script(site, name)}: {fault}" for name, fault in sorted(faults.items())))
     only = f"; these start, but know neither --help nor --version: {', '.join(sorted(reluctant))}" if reluctant else ""
     return passed(f"{len(scripts)} console scripts run{only}")
+
+
+def _asking(site: Site, names: Sequence[str], option: str) -> list[Job]:
+    return [site.sandbox.job(name, [_script(site, name), option], timeout=site.limits.script) for name in names]
 
 
 def _script(site: Site, name: str) -> Path:

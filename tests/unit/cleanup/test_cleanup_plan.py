@@ -121,7 +121,7 @@ def test_the_record_names_folder_and_rule_of_each_removal(bundle: BundleTree, ru
     by_id = {rule["id"]: rule for rule in record["rules"]}
     assert "tests/" in by_id["package-tests"]["removed"][f"{SITE}/demo"]
     assert by_id["package-tests"]["removed"][f"{SITE}/demo/native/tests"] == ["test_native.py"]
-    assert by_id["bytecode"]["removed"] == {}
+    assert set(by_id["bytecode"]) == {"id", "why", "rebuilt"}, "its size depends on where it was compiled"
     assert by_id["bytecode"]["rebuilt"]
 
 

@@ -144,6 +144,12 @@ def test_scripts_that_only_start_are_listed(tree: BundleTree, open_site: OpenSit
     assert "neither --help nor --version: starts" in verdict.detail
 
 
+def test_a_script_that_hangs_at_version_alone_only_starts(tree: BundleTree, open_site: OpenSite) -> None:
+    replace_program(tree.scripts / "odd", "#!/bin/sh\n[ $1 = --help ] && exit 1\nsleep 300\n")
+    verdict = programs.check_scripts(open_site(tree, script=2), {"odd": "sound:main"})
+    assert "neither --help nor --version: odd" in verdict.detail
+
+
 def test_a_script_that_hangs_is_named(tree: BundleTree, open_site: OpenSite) -> None:
     write_script(tree.scripts / "hangs", "import time; time.sleep(300)\n")
     verdict = programs.check_scripts(open_site(tree, script=1), {"hangs": "sound:main"})

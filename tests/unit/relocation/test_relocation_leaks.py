@@ -139,7 +139,7 @@ def test_compressed_members_of_launchers_wheels_and_archives_in_archives_are_loo
         b"PK\5\6" + b"\xff" * 18,
         zipped("f", b"y" * 1000).replace(b"PK\1\2", b"PK\1\3"),
         zipped("f", bytes(range(256)) * 9)[:60] + b"\xff" * 30 + zipped("f", bytes(range(256)) * 9)[90:],
-        zipped("f", b"x").replace(b"\x08\0\0\0!", b"\x63\0\0\0!"),
+        zipped("f", b"x").replace(b"\x14\0\0\0\x08\0", b"\x14\0\0\0\x63\0"),
     ],
 )
 def test_broken_zip_is_searched_as_it_is(tmp_path: Path, content: bytes) -> None:

@@ -323,6 +323,29 @@ def test_links_are_made_relative_copied_or_refused(tmp_path: Path) -> None:
     assert secret.read_text() == "key"
 
 
+def test_folder_that_holds_the_tree_is_no_other_name_of_the_prefix(tmp_path: Path) -> None:
+    """Hostile: a link to a file of the work folder must not bring it in as if it were the interpreter's."""
+    tree = make_tree(tmp_path / "work" / "root")
+    (tmp_path / "work" / "journal").write_text("private")
+    (tree.site_packages / "a.py").write_text("")
+    cache = tree.site_packages / "__pycache__" / "a.cpython-311.pyc"
+    cache.parent.mkdir()
+    cache.write_bytes(os.fsencode(tmp_path / "work" / "wheels"))
+    holder = str(tmp_path / "work")
+    assert [edit.path.name for edit in edits(tree, holder)] == [cache.name]
+    (tree.root / "link").symlink_to(tmp_path / "work" / "journal")
+    assert "points out of the bundle" in faults(tree, holder)[0]
+
+
+def test_standard_library_of_a_shared_prefix_is_known_by_its_end(tmp_path: Path) -> None:
+    """Debian's Python lies in /usr, which is no name to look for; its lib/python3.x is."""
+    tree = make_tree(tmp_path / "root")
+    (tree.stdlib / "os.py").write_text("")
+    (tree.root / "link.py").symlink_to("/opt/shared/lib/python3.11/os.py")
+    apply_relocation(plan_relocation(tree, build_paths=["/opt/shared/lib/python3.11"]))
+    assert (tree.root / "link.py").readlink() == Path("python/lib/python3.11/os.py")
+
+
 def test_text_files_of_the_interpreter_lose_the_prefix(tmp_path: Path) -> None:
     tree = make_tree(tmp_path / "root")
     old = "/home/author/conda/envs/x"
@@ -434,7 +457,7 @@ def test_windows_tree_gets_relative_launchers_of_all_three_kinds(tmp_path: Path)
             "../../Scripts/native.exe": native,
         },
     )
-    (info / "entry_points.txt").write_text("[console_scripts]\nthree = demo:main\n")
+    (info / "entry_points.txt").write_text("[console_scripts]\nother = demo:other\nThree = demo:main\n")
     plan = plan_relocation(tree, build_paths=["C:\\build"])
     assert [edit.path.name for edit in plan.edits] == ["one.exe", "three.exe", "two-script.py"]
     assert all(isinstance(edit, Rewrite) for edit in plan.edits)

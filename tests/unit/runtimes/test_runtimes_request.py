@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from packager import runtimes, targets
+from packager.elf import find_patchelf
 from packager.errors import InputError, PackagerError
 from packager.process import run
 from packager.runtimes import HostRuntime, RuntimeRequest
-from packager.runtimes.apply import find_patchelf
 from packager.runtimes.interpreter import Interpreter, check_portable, describe
 from packager.runtimes.protocol import check_version
 from packager.targets import TARGETS

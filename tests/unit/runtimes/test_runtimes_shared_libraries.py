@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from packager.elf import is_elf, read_elf
-from packager.runtimes.apply import find_patchelf
+from packager.elf import find_patchelf, is_elf, read_elf
 from packager.runtimes.interpreter import Interpreter
 from packager.runtimes.shared_libraries import Loaded, Loader, closure, machine_loader, parse_cache
 from packager.system_libraries import system_libraries
