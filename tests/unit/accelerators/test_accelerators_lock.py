@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import Indexes
+from local_indexes import Indexes
 
 from packager import targets
 from packager.bundle import BundleTree

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import Indexes
+from local_indexes import Indexes
 
 from packager import targets
 from packager.additions import Means, install_native

@@ -9,7 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from conftest import Indexes
+from local_indexes import Indexes
 from packaging.markers import Marker, default_environment
 
 from packager import targets

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import torch_version_py
+from local_indexes import torch_version_py
 
 from packager.accelerators import assert_variant, read_builds
 from packager.bundle import BundleTree
