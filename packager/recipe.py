@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 from packaging.requirements import InvalidRequirement, Requirement
 
 from packager import resources
-from packager.accelerators import TorchWish
+from packager.accelerators import TorchWish, check_accelerator
 from packager.document import Document, Pointer, check_schema, read_document
 from packager.errors import DocumentError, Fault, InputError
 from packager.patches import Patch, check_address, check_patches, read_patches
@@ -238,6 +238,7 @@ def _check_meaning(document: Document) -> Iterator[Fault]:
     for field in ("python_packages", "constraints", "overrides"):
         for position, text in enumerate(value.get(field, ())):
             yield from _check_requirement(document, (field, position), text)
+    yield from check_accelerator(document)
     yield from check_patches(document)
     yield from check_native_packages(document)
     if index := value.get("torch", {}).get("index"):

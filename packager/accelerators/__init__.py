@@ -2,7 +2,7 @@
 
 from packager.accelerators.choice import FAMILY, TorchChoice, TorchWish, choose_torch
 from packager.accelerators.detect import AUTO, Detected, detect
-from packager.accelerators.table import Accelerator, find_accelerator, wheel_tag
+from packager.accelerators.table import Accelerator, check_accelerator, find_accelerator, wheel_tag
 from packager.accelerators.variant import TorchBuild, assert_variant, read_builds
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "TorchChoice",
     "TorchWish",
     "assert_variant",
+    "check_accelerator",
     "choose_torch",
     "detect",
     "find_accelerator",

@@ -9,7 +9,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from packager.accelerators.table import document, find_accelerator
+from packager.accelerators.table import facts, find_accelerator
 from packager.targets import Target
 
 FAMILY = ("torch", "torchvision", "torchaudio")
@@ -67,7 +67,7 @@ def choose_torch(
         return TorchChoice(index=place)
     label = f"+{row.label}" if row and row.label else ""
     wanted = [requirement for requirement in map(Requirement, asked) if canonicalize_name(requirement.name) in FAMILY]
-    for versions in document()["sets"]:
+    for versions in facts()["sets"]:
         if row and row.name not in versions["for"]:
             continue
         if wish.version and Version(versions["torch"]) != Version(wish.version):

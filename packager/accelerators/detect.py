@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from packaging.version import InvalidVersion, Version
 
 from packager import process
-from packager.accelerators.table import Accelerator, accelerators, document
+from packager.accelerators.table import Accelerator, accelerators, facts
 from packager.errors import InputError, PackagerError
 from packager.targets import Target, current
 
@@ -52,7 +52,7 @@ def detect(target: Target) -> Detected:
         return _for_nvidia(cards, target)
     if names := _amd_cards():
         saw = f"rocm-smi shows {', '.join(names)}"
-        for name in document()["preference"]["amd"]:
+        for name in facts()["preference"]["amd"]:
             if target.name in accelerators()[name].targets:
                 return Detected(accelerator=name, saw=saw)
         return Detected(accelerator="cpu", saw=f"{saw}, for which there is no build of torch on {target.name}")
@@ -62,7 +62,7 @@ def detect(target: Target) -> Detected:
 def _for_nvidia(cards: list[_Card], target: Target) -> Detected:
     driver = min((card.driver for card in cards), key=Version)
     saw = f"nvidia-smi shows driver {driver} and {', '.join(_described(card) for card in cards)}"
-    for name in document()["preference"]["nvidia"]:
+    for name in facts()["preference"]["nvidia"]:
         row = accelerators()[name]
         if target.name in row.targets and Version(driver) >= Version(row.driver[target.os]) and _runs(row, cards):
             return Detected(accelerator=name, saw=saw)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from packager.errors import InputError
+from packager.document import Document
+from packager.errors import Fault, InputError
 from packager.targets import Target
 
 
@@ -32,7 +34,7 @@ class Accelerator:
 
 
 @functools.cache
-def document() -> dict[str, Any]:
+def facts() -> dict[str, Any]:
     """accelerators.yml as it is."""
     loaded: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("accelerators.yml").read_text(encoding="utf-8"))
     return loaded
@@ -51,28 +53,30 @@ def accelerators() -> dict[str, Accelerator]:
             driver=row.get("driver", {}),
             capability=(row["capability"][0], row["capability"][1]) if "capability" in row else None,
         )
-        for name, row in document()["accelerators"].items()
+        for name, row in facts()["accelerators"].items()
     }
 
 
 def find_accelerator(name: str, target: Target) -> Accelerator:
-    """The row called `name`. Raises InputError if there is none, or none for the target."""
+    """The row called `name`. Raises InputError if there is none for the target."""
     table = accelerators()
     usable = [row.name for row in table.values() if target.name in row.targets]
     remedy = f"use one of {', '.join(['auto', *usable])}, or leave it out"
-    if name not in table:
-        near = document()["wheel_tags"].get(name)
-        raise InputError(
-            f"unknown accelerator '{name}'",
-            where="accelerator",
-            remedy=f"use {near}, whose wheels it can run" if near in usable else remedy,
-        )
-    if target.name not in table[name].targets:
+    if name not in table or target.name not in table[name].targets:
         raise InputError(f"there is no '{name}' build of torch for {target.name}", where="accelerator", remedy=remedy)
     return table[name]
 
 
+def check_accelerator(document: Document) -> Iterator[Fault]:
+    """An accelerator in a recipe that no target has."""
+    name = document.value.get("accelerator")
+    if name is not None and name not in ("auto", *accelerators()):
+        near = facts()["wheel_tags"].get(name)
+        remedy = f"use {near}, whose wheels it can run" if near else f"use one of auto, {', '.join(accelerators())}"
+        yield document.fault(("accelerator",), f"unknown accelerator '{name}'", remedy)
+
+
 def wheel_tag(label: str) -> str:
     """The CUDA tag under which others publish wheels for a build of torch: cu129 -> cu128, cu128 -> cu128."""
-    tag: str = document()["wheel_tags"].get(label, label)
+    tag: str = facts()["wheel_tags"].get(label, label)
     return tag

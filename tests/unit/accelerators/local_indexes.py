@@ -1,4 +1,4 @@
-"""Wheels of a few bytes whose names, metadata and version.py are those of the real ones, in a simple index (PEP 503)."""
+"""Wheels of a few bytes, their names, metadata and version.py those of the real ones, in a simple index (PEP 503)."""
 
 from __future__ import annotations
 

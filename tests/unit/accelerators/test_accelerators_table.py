@@ -9,7 +9,8 @@ import yaml
 
 from packager import accelerators, targets, wheel_matrix
 from packager.accelerators import TorchWish, choose_torch, find_accelerator, wheel_tag
-from packager.errors import InputError
+from packager.errors import DocumentError, InputError
+from packager.recipe import load_recipe
 
 LINUX = targets.get("linux-x86_64")
 MAC = targets.get("macos-arm64")
@@ -23,7 +24,7 @@ def test_data_keeps_its_schema(stem: str) -> None:
 
 
 def test_rows_name_known_targets_and_accelerators() -> None:
-    table = accelerators.table.document()
+    table = accelerators.table.facts()
     rows = table["accelerators"]
     assert {name for row in rows.values() for name in row["targets"]} <= set(targets.TARGETS)
     assert {name for versions in table["sets"] for name in versions["for"]} <= set(rows)
@@ -74,8 +75,6 @@ def test_no_accelerator_changes_nothing_and_mps_has_no_label() -> None:
 @pytest.mark.parametrize(
     ("name", "target", "what", "remedy"),
     [
-        ("abacus", LINUX, "unknown accelerator 'abacus'", "one of auto, cpu"),
-        ("cu129", LINUX, "unknown accelerator 'cu129'", "use cu128"),
         ("cu128", MAC, "no 'cu128' build of torch for macos-arm64", "one of auto, mps"),
         ("rocm7.2", targets.get("windows-x86_64"), "no 'rocm7.2' build", "xpu"),
     ],
@@ -84,6 +83,16 @@ def test_accelerator_the_target_has_not(name: str, target: targets.Target, what:
     with pytest.raises(InputError, match=what) as caught:
         find_accelerator(name, target)
     assert remedy in (caught.value.remedy or "")
+
+
+@pytest.mark.parametrize(("name", "remedy"), [("abacus", "one of auto, cpu"), ("cu129", "use cu128, whose wheels")])
+def test_accelerator_nobody_knows_is_a_fault_of_the_recipe(tmp_path: Path, name: str, remedy: str) -> None:
+    path = tmp_path / "recipe.yml"
+    path.write_text(
+        f"schema_version: 2\nversion_id: t\naccelerator: {name}\ncomfy: {{ repo: https://example.org/c }}\n"
+    )
+    with pytest.raises(DocumentError, match=f"recipe.yml:3: accelerator: unknown accelerator '{name}'\n.*{remedy}"):
+        load_recipe(path)
 
 
 def test_edge_tags_use_their_neighbours_wheels() -> None:
