@@ -139,10 +139,10 @@ def test_native_package_leaves_the_lock_as_it_is(
         "native_packages": [{"name": "xformers"}],
         "excludes": ["opencv-python"],
     }
+    indexes.add("cu128", "torch", "2.12.0+cu128")
     lock = locked(**fields)
     recipe = load_recipe(tmp_path / "recipe.json")
     install_packages(lock, recipe, tree=tree, origins=origins, work=tmp_path, console=console)
-    indexes.add("cu128", "torch", "2.12.0+cu128")
     indexes.add("cu128", "xformers", "0.0.35", requires=["torch==2.12.0"])
     indexes.add("cu128", "xformers", "0.0.34", requires=["torch==2.11.0", "opencv-python"])
     _, (native,) = add(lock, recipe, tree=tree, origins=origins, work=tmp_path, console=console)
