@@ -28,6 +28,7 @@ from packager.report import write_report
 from packager.stages import Stages
 from packager.targets import Target
 
+_INSTALLED = ("torch", "patches", "native", "changes", "scripts", "pip_check", "drift", "needs")
 STAGES = ("provision", "install", "baseline", "clean", "relocate", "assemble", "archive", "prove", "publish")
 
 # Rooms that one stage alone works with: a change there leaves what the stages before have made as it is.
@@ -246,6 +247,6 @@ def _report(stages: Stages, journal: Journal) -> dict[str, Any]:
         "asked": lock["asked"],
         "conflicts": lock["decisions"],
         "removed": lock["removed"],
-        "install": {key: results["install"][key] for key in ("scripts", "pip_check", "drift", "needs")},
+        "install": {key: results["install"][key] for key in _INSTALLED},
         "warnings": stages.console.warnings,
     }

@@ -179,7 +179,9 @@ def _add_build(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tier", choices=("none", "safe", "aggressive"), help="how far the clean-up goes")
     parser.add_argument("--no-prove", action="store_true", help="ship without proof (the report says so)")
     parser.add_argument(
-        "--dry-run", action="store_true", help="resolve and print what would be installed; only --work is written"
+        "--dry-run",
+        action="store_true",
+        help="resolve and print what would be installed, patches included; only --work is written",
     )
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from packager import cleanup, targets
+from packager.accelerators import AUTO, detect
 from packager.archive.admission import Limits
 from packager.archive.archive_tree import archive_tree, source_date_epoch
 from packager.archive.extract import extract as extract_archive
@@ -23,6 +24,7 @@ from packager.explain import explain
 from packager.fetch.cache import Cache, default_cache_root
 from packager.fetch.mirrors import Mirrors
 from packager.gather import gather, open_gathered
+from packager.install import plan_additions
 from packager.lock import Lock
 from packager.models import folder_warnings
 from packager.origins import Origins
@@ -46,9 +48,9 @@ class Result:
 
 
 def build(words: Namespace, console: Console) -> Result:
-    recipe, options = _use_gathered(_recipe(words), words)
+    recipe, options = _use_gathered(_recipe(words), words, console)
     if words.dry_run:
-        return _planned(plan_build(recipe, options, console))
+        return _planned(recipe, plan_build(recipe, options, console))
     report = build_bundle(recipe, options, console)
     return Result(value={key: report[key] for key in _BUILD_KEYS}, text=_build_summary(report))
 
@@ -56,10 +58,11 @@ def build(words: Namespace, console: Console) -> Result:
 _BUILD_KEYS = ("archives", "root", "report", "stages", "size", "files", "proof")
 
 
-def _planned(locked: Lock) -> Result:
+def _planned(recipe: Recipe, locked: Lock) -> Result:
     lines = [f"{repo.name} {repo.commit[:12] or repo.tree[:19]} {repo.url}" for repo in locked.repositories]
-    lines += [package.pin for package in locked.packages]
-    return Result(value={"lock": locked.to_json()}, text="\n".join(lines))
+    lines += [f"{package.pin} from {package.index}" if package.index else package.pin for package in locked.packages]
+    additions = plan_additions(recipe, locked)
+    return Result(value={"lock": locked.to_json(), "additions": additions}, text="\n".join([*lines, *additions]))
 
 
 def _build_summary(report: dict[str, Any]) -> str:
@@ -87,7 +90,9 @@ def lock(words: Namespace, console: Console) -> Result:
     written = []
     for name in dict.fromkeys(words.targets or [targets.current().name]):
         words.target = name
-        written.append(lock_recipe(recipe, _options(words, recipe), console, upgrade=upgrade))
+        options = _options(words, recipe)
+        settled = _settle_accelerator(recipe, options, console)
+        written.append(lock_recipe(settled, options, console, upgrade=upgrade))
     if words.explain:
         answers = [explain(locked, words.explain, where=str(path)) for locked, path in written]
         value = answers[0].to_json() if len(answers) == 1 else {"targets": [answer.to_json() for answer in answers]}
@@ -104,6 +109,7 @@ def lock(words: Namespace, console: Console) -> Result:
 def download(words: Namespace, console: Console) -> Result:
     recipe = dataclasses.replace(_recipe(words), offline=False)
     options = _options(words, recipe)
+    recipe = _settle_accelerator(recipe, options, console)
     locked = plan_build(recipe, options, console)
     manifest = gather(
         recipe,
@@ -121,10 +127,10 @@ def download(words: Namespace, console: Console) -> Result:
 
 def realize(words: Namespace, console: Console) -> Result:
     words.tier = words.tier or "none"
-    recipe, options = _use_gathered(_recipe(words), words)
+    recipe, options = _use_gathered(_recipe(words), words, console)
     if words.dry_run:
         with tempfile.TemporaryDirectory(prefix="packager-realize-") as scratch:
-            return _planned(plan_build(recipe, dataclasses.replace(options, work=Path(scratch)), console))
+            return _planned(recipe, plan_build(recipe, dataclasses.replace(options, work=Path(scratch)), console))
     done = realize_recipe(recipe, options, words.home, console, models_dir=words.models_dir)
     unmet = sum(len(lines) for lines in done["needs"].values())
     return Result(value=done, text=f"{done['root']}: {done['files']} files, {unmet} unmet requirements of nodes")
@@ -237,14 +243,24 @@ def _recipe(words: Namespace) -> Recipe:
     return dataclasses.replace(recipe, **changes)
 
 
-def _use_gathered(recipe: Recipe, words: Namespace) -> tuple[Recipe, BuildOptions]:
+def _use_gathered(recipe: Recipe, words: Namespace, console: Console) -> tuple[Recipe, BuildOptions]:
     """Recipe and options, with everything taken from --wheels-dir if `packager download` made that folder."""
     options = _options(words, recipe)
+    recipe = _settle_accelerator(recipe, options, console)
     gathered = open_gathered(options.origins.wheels) if options.origins.wheels else None
     if gathered is None:
         return recipe, options
     origins = gathered.origins(options.origins)
     return gathered.recipe(recipe), dataclasses.replace(options, origins=origins, lock=options.lock or gathered.lock)
+
+
+def _settle_accelerator(recipe: Recipe, options: BuildOptions, console: Console) -> Recipe:
+    """The recipe with the accelerator of this machine where it says `auto`."""
+    if recipe.accelerator != AUTO:
+        return recipe
+    found = detect(options.target)
+    console.info(f"accelerator {found.accelerator}: {found.saw}")
+    return dataclasses.replace(recipe, accelerator=found.accelerator)
 
 
 def _options(words: Namespace, recipe: Recipe) -> BuildOptions:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from packager.accelerators import choose_torch
 from packager.console import Console, format_bytes
 from packager.errors import FetchError, InputError
 from packager.fetch.collect import collect
@@ -81,11 +82,16 @@ def gather(
     (folder / MANIFEST).unlink(missing_ok=True)
     manifest: dict[str, Any] = {"format": 1, "recipe_digest": recipe.digest, "target": target.name}
     manifest |= _gather_repositories(recipe, lock, folder, origins, console)
+    choice = choose_torch(lock.accelerator, wish=recipe.torch, asked=recipe.versions_asked, target=target)
     _gather_wheels(
         lock,
         folder / "wheels",
         Asking(
-            target=target, python=lock.python_version, accelerator=lock.accelerator, origins=origins, folder=work / "uv"
+            target=target,
+            python=lock.python_version,
+            options=tuple(choice.options),
+            origins=origins,
+            folder=work / "uv",
         ),
         console,
     )

@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from packager import process, resources, uv
+from packager import process, resources, targets, uv
+from packager.accelerators import TorchBuild, assert_variant, choose_torch, read_builds
+from packager.additions import Means, NativeInstalled, Patched, apply_patches, install_native
 from packager.bundle import BundleTree
 from packager.console import Console
+from packager.distributions import changes, installed
 from packager.errors import InputError
 from packager.fetch.sources import place_all
 from packager.lock import Lock
 from packager.model_files import place_models
 from packager.models import wanted_models
 from packager.origins import Origins
+from packager.patches import plan_patches
 from packager.recipe import Recipe
+from packager.wheel_matrix import Surroundings, plan_native
 
 _INSTALL_SCRIPT_SECONDS = 1800
-
-_LIST_DISTRIBUTIONS = (
-    "import importlib.metadata as m, json;print(json.dumps({d.metadata['Name']: d.version for d in m.distributions()}))"
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,9 +37,13 @@ class NodeScript:
 
 @dataclass(frozen=True, kw_only=True)
 class Installed:
-    """What the stage leaves on record. `drift` are packages that a node's install.py changed behind the lock's back:
-    name -> (locked version or "", found version or "")."""
+    """What the stage leaves on record. `drift` are packages that a node's install.py changed behind the lock's back,
+    `changes` those that patches and native packages changed on purpose: name -> (version before or "", after or "")."""
 
+    torch: tuple[TorchBuild, ...]
+    patches: tuple[Patched, ...]
+    native: tuple[NativeInstalled, ...]
+    changes: dict[str, tuple[str, str]]
     scripts: tuple[NodeScript, ...]
     pip_check: tuple[str, ...]
     drift: dict[str, tuple[str, str]]
@@ -52,10 +55,11 @@ class Installed:
 def install(
     lock: Lock, recipe: Recipe, *, tree: BundleTree, origins: Origins, work: Path, console: Console
 ) -> Installed:
-    """Fill `tree`, whose Python is there already, in the order of seeds: ComfyUI, nodes, packages, models, check.
+    """Fill `tree`, whose Python is there already: ComfyUI, nodes, packages, patches, native packages, models, check.
 
-    Raises InputError if it is no ComfyUI, FetchError, or PackagerError. A node's install.py that fails is reported, not
-    raised: whether the node works without it is for the proof to find out.
+    Raises InputError if it is no ComfyUI, FetchError or PackagerError, ResolveError where the wrong build of torch came
+    in. A node's install.py that fails is reported, not raised: whether the node works without it is for the proof to
+    find out.
     """
     comfy, *nodes = origins.pins(lock, recipe)
     places = [(comfy, tree.app), *((pin, tree.nodes / pin.name) for pin in nodes)]
@@ -64,29 +68,91 @@ def install(
     )
     if not (tree.app / "main.py").is_file():
         raise InputError("holds no main.py, so it is not ComfyUI", where=comfy.url, remedy="check comfy.repo and ref")
-    install_packages(lock, tree=tree, origins=origins, work=work, console=console)
+    install_packages(lock, recipe, tree=tree, origins=origins, work=work, console=console)
+    locked = installed(tree.site_packages)
+    patched, native = add(lock, recipe, tree=tree, origins=origins, work=work, console=console)
+    before = installed(tree.site_packages)
     scripts = [
         run_install_script(tree, pin.name, console) for pin in nodes if (tree.nodes / pin.name / "install.py").is_file()
     ]
     if recipe.model_mode == "bundle":
         models = wanted_models(recipe.models, tree.target, tree.python_version)
         place_models(models, tree.models, origins=origins, console=console)
-    drift = find_drift(lock, tree) if scripts else {}
-    for name, (locked, found) in drift.items():
-        console.warn(f"an install.py changed {name}: locked {locked or 'nothing'}, now {found or 'nothing'}")
-    return Installed(scripts=tuple(scripts), pip_check=pip_check(tree, console), drift=drift)
+    drift = changes(before, installed(tree.site_packages))
+    for name, (old, new) in drift.items():
+        console.warn(f"an install.py changed {name}: before {old or 'nothing'}, now {new or 'nothing'}")
+    return Installed(
+        torch=assert_variant(tree.site_packages, lock.accelerator),
+        patches=patched,
+        native=native,
+        changes=changes(locked, before),
+        scripts=tuple(scripts),
+        pip_check=pip_check(tree, console),
+        drift=drift,
+    )
 
 
-def install_packages(lock: Lock, *, tree: BundleTree, origins: Origins, work: Path, console: Console) -> None:
-    """Install exactly the locked packages. Copies, never links: files in the tree are changed in place later."""
+def install_packages(
+    lock: Lock, recipe: Recipe, *, tree: BundleTree, origins: Origins, work: Path, console: Console
+) -> None:
+    """Install exactly the locked packages, those of the accelerator's index from there alone, the others without it."""
+    choice = choose_torch(lock.accelerator, wish=recipe.torch, asked=recipe.versions_asked, target=tree.target)
     pins = work / "pins.txt"
-    pins.write_text("".join(f"{package.requirement}\n" for package in lock.packages), encoding="utf-8")
     command = ["pip", "install", "--quiet", "--no-config", "--python", str(tree.python), "--requirements", str(pins)]
-    command += ["--no-deps", "--link-mode", "copy", "--no-compile-bytecode", "--break-system-packages"]
-    command += uv.install_options(lock.accelerator, target=tree.target, wheels=origins.wheels, offline=origins.offline)
+    command += ["--no-deps", "--break-system-packages", *uv.INTO_TREE]
+    command += uv.install_options(wheels=origins.wheels, offline=origins.offline)
     with console.bar("packages", len(lock.packages), unit="packages") as advance:
-        uv.run_uv(command)
-        advance(len(lock.packages))
+        for from_there in (False, True):
+            packages = [package for package in lock.packages if choice.holds(package.index) is from_there]
+            if not packages:
+                continue
+            pins.write_text("".join(f"{package.requirement}\n" for package in packages), encoding="utf-8")
+            uv.run_uv([*command, *(("--default-index", choice.index) if choice.index and from_there else ())])
+            advance(len(packages))
+
+
+def add(
+    lock: Lock, recipe: Recipe, *, tree: BundleTree, origins: Origins, work: Path, console: Console
+) -> tuple[tuple[Patched, ...], tuple[NativeInstalled, ...]]:
+    """The recipe's patches and native packages. Raises as `apply_patches` and `install_native` do."""
+    constraints = work / "constraints.txt"
+    excludes = work / "excludes.txt"
+    excludes.write_text("".join(f"{name}\n" for name in recipe.excludes), encoding="utf-8")
+    means = Means(
+        tree=tree,
+        origins=origins,
+        constraints=constraints,
+        excludes=excludes,
+        folder=work / "additional-wheels",
+        console=console,
+    )
+    patched = apply_patches(plan_patches(recipe, tree.target, lock.python_version), means)
+    if not recipe.native_packages:
+        return patched, ()
+    found = installed(tree.site_packages)
+    constraints.write_text("".join(f"{name}=={version}\n" for name, version in found.items()), encoding="utf-8")
+    torch = read_builds(tree.site_packages).get("torch")
+    around = surroundings(lock, recipe, torch=torch.version if torch else None, label=torch.label if torch else None)
+    return patched, install_native(plan_native(recipe.native_packages, around), means)
+
+
+def surroundings(lock: Lock, recipe: Recipe, *, torch: str | None, label: str | None) -> Surroundings:
+    """What the wheel matrix is asked with."""
+    target = targets.get(lock.target)
+    choice = choose_torch(lock.accelerator, wish=recipe.torch, asked=recipe.versions_asked, target=target)
+    return Surroundings(torch=torch, label=label, index=choice.index, python=lock.python_version, target=target)
+
+
+def plan_additions(recipe: Recipe, lock: Lock) -> list[str]:
+    """What patches and native packages would do after `lock` is installed, a line each. Nothing is fetched.
+
+    The build of torch is told from its locked version here, from what is installed later. Raises InputError.
+    """
+    locked = next((package.version for package in lock.packages if package.name == "torch"), None)
+    label = (locked.partition("+")[2] or lock.accelerator) if locked else None
+    around = surroundings(lock, recipe, torch=locked, label=label)
+    patches = plan_patches(recipe, around.target, lock.python_version)
+    return [str(step) for step in (*patches.steps, *plan_native(recipe.native_packages, around))]
 
 
 def run_install_script(tree: BundleTree, node: str, console: Console) -> NodeScript:
@@ -110,18 +176,6 @@ def in_bundle(tree: BundleTree, *command: str) -> list[str]:
     return [str(tree.python), "-I", "-X", "utf8", str(portable), "exec", "--bundle", str(tree.root), "--", *command]
 
 
-def find_drift(lock: Lock, tree: BundleTree) -> dict[str, tuple[str, str]]:
-    """Where the installed distributions differ from the lock."""
-    listed = process.run([tree.python, "-I", "-c", _LIST_DISTRIBUTIONS], env={}).stdout
-    found = {_normalise(name): version for name, version in json.loads(listed).items()}
-    locked = {_normalise(package.name): package.version for package in lock.packages}
-    return {
-        name: (locked.get(name, ""), found.get(name, ""))
-        for name in sorted(found.keys() | locked.keys())
-        if locked.get(name) != "" and locked.get(name) != found.get(name)  # a package from an address has no version
-    }
-
-
 def pip_check(tree: BundleTree, console: Console) -> tuple[str, ...]:
     """What `pip check` complains about, line by line."""
     finished = process.run(in_bundle(tree, "python", "-m", "pip", "check"), check=False)
@@ -131,8 +185,3 @@ def pip_check(tree: BundleTree, console: Console) -> tuple[str, ...]:
     for line in lines:
         console.warn(f"pip check: {line}")
     return lines
-
-
-def _normalise(name: str) -> str:
-    """PEP 503."""
-    return re.sub(r"[-_.]+", "-", name).lower()

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -86,9 +87,13 @@ class Lock:
         """Hex sha256 over the whole lock."""
         return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()
 
-    def constraints(self) -> str:
-        """`name==version` lines: what a later install on the user's machine must leave as it is."""
-        return "".join(f"{package.name}=={package.version}\n" for package in self.packages if package.version)
+    def constraints(self, changed: Mapping[str, str] | None = None) -> str:
+        """`name==version` lines: what a later install on the user's machine must leave as it is.
+
+        `changed` are versions by normalised name that patches have put in the place of the locked ones, "" for none.
+        """
+        versions = {package.name: package.version for package in self.packages} | dict(changed or {})
+        return "".join(f"{name}=={version}\n" for name, version in sorted(versions.items()) if version)
 
     def to_json(self) -> dict[str, Any]:
         return {"format": FORMAT, **dataclasses.asdict(self)}

@@ -132,6 +132,7 @@ class Locking:
         for what, locked, wanted in (
             ("the recipe", lock.recipe_digest, self.recipe.digest),
             ("the target", lock.target, self.target.name),
+            ("the accelerator", lock.accelerator, self.recipe.accelerator),
             ("the Python", lock.runtime, self.runtime),
             ("what the recipe names", [(repo.name, repo.url) for repo in lock.repositories], repositories),
         ):
@@ -144,6 +145,7 @@ class Locking:
         wheels = self.origins.wheels
         return digest(
             self.recipe.digest,
+            self.recipe.accelerator,
             self.target.name,
             self.runtime,
             self.origins.settings,

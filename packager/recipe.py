@@ -15,11 +15,14 @@ from urllib.parse import unquote
 from packaging.requirements import InvalidRequirement, Requirement
 
 from packager import resources
+from packager.accelerators import TorchWish, check_accelerator
 from packager.document import Document, Pointer, check_schema, read_document
 from packager.errors import DocumentError, Fault, InputError
 from packager.filesystem import is_device_name
 from packager.models import Model, check_models, read_model
 from packager.parts import MAX_PART_SIZE, parse_size
+from packager.patches import Patch, check_address, check_patches, read_patches
+from packager.wheel_matrix import NativePackage, check_native_packages
 
 _SUFFIXES = (".yml", ".yaml", ".json")
 # Names under which the lock tells the recipe's own wishes from those of nodes.
@@ -76,12 +79,15 @@ class Recipe:
     channels: tuple[str, ...] = ()
     miniforge: str | None = None
     accelerator: str | None
+    torch: TorchWish
     comfy: Repository
     custom_nodes: tuple[Repository, ...] = ()
     python_packages: tuple[str, ...] = ()
     constraints: tuple[str, ...] = ()
     overrides: tuple[str, ...] = ()
     excludes: tuple[str, ...] = ()
+    patches: tuple[Patch, ...] = ()
+    native_packages: tuple[NativePackage, ...] = ()
     models: tuple[Model, ...] = ()
     model_mode: Literal["bundle", "first-run", "skip"] = "bundle"
     env: dict[str, str]
@@ -95,6 +101,11 @@ class Recipe:
     def repositories(self) -> tuple[Repository, ...]:
         """ComfyUI first, then the nodes in their order."""
         return (self.comfy, *self.custom_nodes)
+
+    @property
+    def versions_asked(self) -> tuple[str, ...]:
+        """The requirements by which the recipe itself decides on versions."""
+        return (*self.constraints, *self.overrides)
 
 
 @functools.cache
@@ -164,12 +175,15 @@ def _build(value: dict[str, Any], path: Path) -> Recipe:
         channels=tuple(value.get("channels", ())),
         miniforge=value.get("miniforge"),
         accelerator=value.get("accelerator"),
+        torch=TorchWish(**value.get("torch", {})),
         comfy=_repository(value["comfy"], path.parent, name="ComfyUI"),
         custom_nodes=tuple(_repository(node, path.parent) for node in value.get("custom_nodes", ())),
         python_packages=tuple(value.get("python_packages", ())),
         constraints=tuple(value.get("constraints", ())),
         overrides=tuple(value.get("overrides", ())),
         excludes=tuple(value.get("excludes", ())),
+        patches=read_patches(value.get("patches", [])),
+        native_packages=tuple(NativePackage(**item) for item in value.get("native_packages", ())),
         models=() if mode == "skip" else tuple(read_model(model) for model in value.get("models", ())),
         model_mode=mode,
         env=dict(value.get("env", {})),
@@ -220,6 +234,11 @@ def _check_meaning(document: Document) -> Iterator[Fault]:
         for position, text in enumerate(value.get(field, ())):
             yield from _check_requirement(document, (field, position), text)
     yield from check_models(document)
+    yield from check_accelerator(document)
+    yield from check_patches(document)
+    yield from check_native_packages(document)
+    if index := value.get("torch", {}).get("index"):
+        yield from check_address(document, ("torch", "index"), index)
 
 
 def _check_name(document: Document, pointer: Pointer, name: str) -> Iterator[Fault]:

@@ -34,6 +34,10 @@ def render(report: dict[str, Any]) -> str:
             "Conflicts settled",
             _table(["package", "who wanted what", "chosen", "rule", "instead"], _conflict_rows(report["conflicts"])),
         ),
+        _section("Patches", _table(["patch", "changes"], _patch_rows(report["install"]))),
+        _section(
+            "Native packages", _table(["package", "from", "tried before", "changes"], _native_rows(report["install"]))
+        ),
         _section("Requirement lines left out", _table(["where", "line", "reason"], _removed_rows(report["removed"]))),
         _section("Warnings", "".join(f"<pre>{html.escape(text)}</pre>" for text in report["warnings"])),
     ]
@@ -101,6 +105,21 @@ def _repository_rows(repositories: Sequence[dict[str, Any]]) -> list[list[str]]:
 
 def _package_rows(packages: Sequence[dict[str, Any]]) -> list[list[str]]:
     return [[item["name"], item["version"] or item["url"] or "", ", ".join(item["via"])] for item in packages]
+
+
+def _patch_rows(install: dict[str, Any]) -> list[list[str]]:
+    return [[item["patch"], _changes(item["changes"])] for item in install["patches"]]
+
+
+def _native_rows(install: dict[str, Any]) -> list[list[str]]:
+    return [
+        [item["name"], item["chosen"] or "left out", "; ".join(item["failed"]), _changes(item["changes"])]
+        for item in install["native"]
+    ]
+
+
+def _changes(changes: dict[str, Sequence[str]]) -> str:
+    return ", ".join(f"{name} {old or 'nothing'} -> {new or 'nothing'}" for name, (old, new) in changes.items())
 
 
 def _removed_rows(removed: Sequence[dict[str, Any]]) -> list[list[str]]:

@@ -14,6 +14,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from packager import uv
+from packager.accelerators import choose_torch
 from packager.conflicts import Wish
 from packager.console import Console
 from packager.declared import declared_requirements
@@ -192,7 +193,8 @@ def _settle(
 ) -> Settled:
     """The one resolution. `previous` and `upgrade` as in resolve()."""
     options = ["--python-version", python, "--python-platform", target.uv_platform, "--no-python-downloads"]
-    options += uv.install_options(recipe.accelerator, target=target, wheels=origins.wheels, offline=origins.offline)
+    choice = choose_torch(recipe.accelerator, wish=recipe.torch, asked=recipe.versions_asked, target=target)
+    options += [*uv.install_options(wheels=origins.wheels, offline=origins.offline), *choice.options]
     kept = previous.packages if previous else ()
     upgraded = {canonicalize_name(name) for name in upgrade}
     nodes = {repo.name for repo in recipe.custom_nodes}
@@ -212,7 +214,7 @@ def _settle(
             folder=folder,
             options=tuple(options),
             constraints=recipe.constraints,
-            overrides=recipe.overrides,
+            overrides=tuple(choice.merged(recipe.overrides)),
             excludes=recipe.excludes,
             preferred=tuple(package.pin for package in kept if canonicalize_name(package.name) not in upgraded),
         ),

@@ -104,7 +104,8 @@ class Stages:
         helpers.install_helpers(self.tree, self.bundle_facts)
         portable = self.tree.portable
         write_json(portable / "bundle.json", self.bundle_facts)
-        (portable / "lock.txt").write_text(self.lock.constraints(), encoding="utf-8")
+        changed = {name: new for name, (_, new) in self.results["install"]["changes"].items()}
+        (portable / "lock.txt").write_text(self.lock.constraints(changed), encoding="utf-8")
         if self.recipe.model_mode == "first-run" and self.recipe.models:
             models = wanted_models(self.recipe.models, self.target, self.facts.python_version)
             write_json(portable / FIRST_RUN_LIST, first_run_list(models))

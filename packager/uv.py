@@ -10,9 +10,7 @@ from pathlib import Path
 import uv
 
 from packager import process
-from packager.accelerators import torch_backend
 from packager.errors import FetchError, PackagerError, ResolveError
-from packager.targets import Target
 
 _UNREACHABLE = re.compile(
     r"error sending request|failed to fetch|dns error|connection (refused|reset)|operation timed out|"
@@ -24,6 +22,8 @@ _UNSOLVABLE = re.compile(
     r"conflicting urls|failed to (download and )?build",
     re.IGNORECASE,
 )
+# The tree must not share files with uv's cache: they are changed in place later.
+INTO_TREE = ("--link-mode", "copy", "--no-compile-bytecode")
 _WAYS_OUT = "check the network and UV_DEFAULT_INDEX, or build --offline with --wheels-dir"
 
 
@@ -45,11 +45,9 @@ def run_uv(arguments: Sequence[str | os.PathLike[str]], *, cwd: Path | None = No
     raise PackagerError(f"`uv {' '.join(os.fspath(word) for word in arguments[:2])}` failed:\n{said}", where="uv")
 
 
-def install_options(accelerator: str | None, *, target: Target, wheels: Path | None, offline: bool) -> list[str]:
+def install_options(*, wheels: Path | None, offline: bool) -> list[str]:
     """Options that `uv pip compile` and `uv pip install` must be given alike."""
     options = []
-    if backend := torch_backend(accelerator, target):
-        options += ["--torch-backend", backend]
     if wheels:
         options += ["--find-links", str(wheels)]
     if offline:

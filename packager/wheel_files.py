@@ -52,7 +52,7 @@ class Asking:
 
     target: Target
     python: str
-    accelerator: str | None
+    options: tuple[str, ...]  # of uv, for the accelerator's index
     origins: Origins
     folder: Path
 
@@ -134,9 +134,7 @@ def _ask(lines: Sequence[str], asking: Asking, *more: str) -> list[IndexFile]:
     command += ["--python-version", asking.python, "--python-platform", asking.target.uv_platform]
     command += ["--no-python-downloads", "--output-file", "pylock.toml", "wanted.txt"]
     origins = asking.origins
-    command += uv.install_options(
-        asking.accelerator, target=asking.target, wheels=origins.wheels, offline=origins.offline
-    )
+    command += [*asking.options, *uv.install_options(wheels=origins.wheels, offline=origins.offline)]
     uv.run_uv(command, cwd=asking.folder)
     table = tomllib.loads((asking.folder / "pylock.toml").read_text(encoding="utf-8"))
     files = []

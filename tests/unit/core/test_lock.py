@@ -85,6 +85,22 @@ def test_constraints_hold_versions_only() -> None:
     assert lock().constraints() == "aiohttp==3.13.2\nattrs==25.1.0\n"
 
 
+def test_constraints_follow_what_patches_have_changed() -> None:
+    changed = {"aiohttp": "3.12", "attrs": "", "insightface": "0.7.3"}
+    assert lock().constraints(changed) == "aiohttp==3.12\ninsightface==0.7.3\n"
+
+
+def test_index_is_that_of_the_annotation() -> None:
+    compiled = COMPILED.replace(
+        "    # via aiohttp", "    # via aiohttp\n    # from https://me:pw@example.org/whl/cu128/"
+    )
+    compiled = compiled.replace("    #   hello", "    #   hello\n    # from file:///home/me/wheels")
+    aiohttp, attrs, tool = parse_compiled(compiled)
+    assert (attrs.index, attrs.via) == ("https://example.org/whl/cu128/", ("aiohttp",))
+    assert (aiohttp.index, aiohttp.via) == ("wheels", ("ComfyUI", "hello"))
+    assert tool.index is None
+
+
 @pytest.mark.parametrize(
     "change",
     [
