@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import yaml
 from jsonschema import Draft202012Validator, validators
@@ -18,6 +19,7 @@ from packager.errors import DocumentError, Fault, InputError
 
 MAX_BYTES = 1024 * 1024
 _MAX_DEPTH = 40
+_LOOPBACK = ("127.0.0.1", "localhost")
 
 Pointer = tuple[str | int, ...]
 
@@ -84,6 +86,21 @@ def read_document(path: Path) -> Document:
     if path.suffix == ".json":
         value = _read_json(where, text)  # YAML 1.1 reads some JSON scalars differently
     return Document(where=where, value=value, lines=lines)
+
+
+def check_address(document: Document, pointer: Pointer, url: str) -> Iterator[Fault]:
+    """An https address without a password, spaces or steps upwards; plain http is for this machine alone."""
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        yield document.fault(pointer, f"'{url}' is not an address: {error}", "use an https address")
+        return
+    if not parts.hostname or not (parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)):
+        yield document.fault(pointer, f"'{url}' is not an https address", "use an https address")
+    elif parts.username or parts.password:
+        yield document.fault(pointer, "holds a user name or password", "put it into ~/.netrc")
+    elif ".." in unquote(parts.path).replace("\\", "/").split("/") or not url.isprintable() or " " in url:
+        yield document.fault(pointer, f"'{url}' is not a plain address", "write it without .. and spaces")
 
 
 def check_schema(document: Document, schema: dict[str, Any]) -> list[Fault]:

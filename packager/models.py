@@ -18,7 +18,7 @@ from urllib.parse import quote, unquote, urlsplit
 from packaging.markers import InvalidMarker, Marker, UndefinedEnvironmentName
 
 from packager import resources
-from packager.document import Document, Pointer
+from packager.document import Document, Pointer, check_address
 from packager.errors import Fault
 from packager.filesystem import is_device_name
 from packager.markers import marker_environment
@@ -73,8 +73,8 @@ def check_models(document: Document) -> Iterator[Fault]:
                     "write ORG/REPO/FILE or ORG/REPO/FILE@REVISION",
                 )
                 continue
-        elif not url.startswith(("https://", "file://", "http://127.0.0.1", "http://localhost")):
-            yield document.fault((*pointer, field), f"'{url}' is not an https address", "use https:// or hf://")
+        elif not url.startswith("file://"):
+            yield from check_address(document, (*pointer, field), url)
         if why := _marker_fault(model.get("when")):
             yield document.fault((*pointer, "when"), why, "write a marker such as sys_platform == 'linux' (PEP 508)")
         path = str(_path(model))

@@ -16,15 +16,13 @@ from packaging.markers import InvalidMarker, Marker
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
-from packager.document import Document, Pointer
+from packager.document import Document, Pointer, check_address
 from packager.errors import Fault, InputError
 from packager.markers import marker_environment
 from packager.targets import Target, minor_version
 
 if TYPE_CHECKING:
     from packager.recipe import Recipe
-
-_LOOPBACK = ("127.0.0.1", "localhost")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,21 +133,6 @@ def check_patches(document: Document) -> Iterator[Fault]:
             yield from _check_wheel(document, place, line) if _is_address(line) else _check_line(document, place, line)
         for tag, url in patch.get("wheels", {}).items():
             yield from _check_wheel(document, (*pointer, "wheels", tag), url, tag=tag)
-
-
-def check_address(document: Document, pointer: Pointer, url: str) -> Iterator[Fault]:
-    """An https address without a password, spaces or steps upwards; plain http is for this machine alone."""
-    try:
-        parts = urlsplit(url)
-    except ValueError as error:
-        yield document.fault(pointer, f"'{url}' is not an address: {error}", "use an https address")
-        return
-    if not parts.hostname or not (parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)):
-        yield document.fault(pointer, f"'{url}' is not an https address", "use an https address")
-    elif parts.username or parts.password:
-        yield document.fault(pointer, "holds a user name or password", "put it into ~/.netrc")
-    elif ".." in unquote(parts.path).replace("\\", "/").split("/") or not url.isprintable() or " " in url:
-        yield document.fault(pointer, f"'{url}' is not a plain address", "write it without .. and spaces")
 
 
 def wheel_name(url: str) -> str:

@@ -16,12 +16,12 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from packager import resources
 from packager.accelerators import TorchWish, check_accelerator
-from packager.document import Document, Pointer, check_schema, read_document
+from packager.document import Document, Pointer, check_address, check_schema, read_document
 from packager.errors import DocumentError, Fault, InputError
 from packager.filesystem import is_device_name
 from packager.models import Model, check_models, read_model
 from packager.parts import MAX_PART_SIZE, parse_size
-from packager.patches import Patch, check_address, check_patches, read_patches
+from packager.patches import Patch, check_patches, read_patches
 from packager.wheel_matrix import NativePackage, check_native_packages
 
 _SUFFIXES = (".yml", ".yaml", ".json")
@@ -252,8 +252,8 @@ def _check_nodes(document: Document) -> Iterator[Fault]:
     repositories += [(("custom_nodes", n), node) for n, node in enumerate(document.value.get("custom_nodes", ()))]
     for pointer, node in repositories:
         repo = node["repo"]
-        if "://" in repo and not repo.startswith(("https://", "file://", "http://127.0.0.1", "http://localhost")):
-            yield document.fault((*pointer, "repo"), f"'{repo}' is not an https address", "use https:// or a folder")
+        if "://" in repo and not repo.startswith("file://"):
+            yield from check_address(document, (*pointer, "repo"), repo)
         if repo.startswith("-") or "::" in repo or any(ord(letter) < 32 for letter in repo):
             yield document.fault((*pointer, "repo"), f"'{repo}' is not a repository", "use https:// or a folder")
         if ".." in node.get("ref", "").split("/") or node.get("ref", "").endswith((".lock", "/")):
@@ -296,5 +296,5 @@ def _check_requirement(document: Document, pointer: Pointer, text: str) -> Itera
         reason = str(error).splitlines()[0]
         yield document.fault(pointer, f"'{text}' is not a requirement: {reason}", "write it as in `package>=1.0,<2.0`")
         return
-    if requirement.url and not requirement.url.startswith(("https://", "git+https://")):
-        yield document.fault(pointer, f"'{requirement.url}' is not an https address", "use an https address")
+    if requirement.url:
+        yield from check_address(document, pointer, requirement.url.removeprefix("git+"))

@@ -25,6 +25,7 @@ _BOMS = (
 )
 _INCLUDE = re.compile(r"^(?:-r|--requirement)(?:\s+|\s*=\s*|(?=[^\s-]))(?P<file>.+)$")
 _OPTION_TAIL = re.compile(r"\s+--?[a-zA-Z].*$")  # `package==1.0 --hash=sha256:...`
+_LOGIN = re.compile(r"(?<=https://)[^/\s@]+@|(?<=//)[^/\s@:]+:[^/\s@]*@")  # a token, or user:password
 _ADDRESS = re.compile(r"^(git\+)?https://\S+$")
 _PATH = re.compile(r"^([a-zA-Z]:)?[./\\~]")
 _COMMENT = re.compile(r"(^|\s)#.*$")
@@ -150,7 +151,7 @@ def _judge(name: str, number: int, text: str) -> Iterator[Line | Removed]:
     bare = text if text.startswith("-") else _OPTION_TAIL.sub("", text)
     reason = _objection(bare)
     if reason:
-        yield Removed(file=name, line=number, text=text, reason=reason)
+        yield Removed(file=name, line=number, text=_LOGIN.sub("***@", text), reason=reason)
         return
     requirement = bare if not _ADDRESS.match(bare) else _named_address(bare)
     if requirement is None:
@@ -160,7 +161,7 @@ def _judge(name: str, number: int, text: str) -> Iterator[Line | Removed]:
     yield Line(file=name, line=number, requirement=requirement)
     if tail := text[len(bare) :].strip():
         reason = f"an option of '{requirement}', which stays: hashes and build flags are the lock's to choose"
-        yield Removed(file=name, line=number, text=tail, reason=reason)
+        yield Removed(file=name, line=number, text=_LOGIN.sub("***@", tail), reason=reason)
 
 
 def _objection(text: str) -> str | None:
@@ -169,6 +170,8 @@ def _objection(text: str) -> str | None:
         return "an option: indexes, links and flags are the recipe's to choose"
     if _PATH.match(text) or _PATH.match(text.partition("@")[2].strip()):
         return "a path: only packages from an index or an https address can be shipped"
+    if _LOGIN.search(text):
+        return "an address with a login, which the lock would make public"
     if _ADDRESS.match(text):
         return None
     if re.match(r"^[a-zA-Z][a-zA-Z0-9+.-]*:", text):

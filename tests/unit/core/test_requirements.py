@@ -78,6 +78,17 @@ def test_what_cannot_be_shipped_is_left_out_with_the_reason(tmp_path: Path, line
     assert reason in found.removed[0].reason
 
 
+def test_logins_are_refused_and_never_repeated(tmp_path: Path) -> None:
+    text = (
+        "--extra-index-url https://bot:hunter2@pypi.example/simple\na @ https://bot:hunter2@example.org/a.whl\n"
+        "git+https://bot:hunter2@example.org/b\nc --index-url=https://bot:hunter2@example.org/\n"
+    )
+    found = read(tmp_path, text)
+    assert kept(found) == ["c"]
+    assert len(found.removed) == 4
+    assert "hunter2" not in str(found)
+
+
 def test_comments_continuations_hashes_and_markers(tmp_path: Path) -> None:
     text = (
         "# head\n\nopencv-python  # for video\ntorch>=2 \\\n  ,<3\nx==1 --hash=sha256:00\n"
