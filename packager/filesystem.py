@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import shutil
 import stat
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 _BLOCK = 1024 * 1024
+_PATIENCE = 20.0  # seconds that a folder may go on being written to while it is removed
 # Names Windows keeps for devices, whatever their suffix (Microsoft, "Naming Files, Paths, and Namespaces").
 _DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))}
 
@@ -65,6 +68,18 @@ def remove_tree(path: Path) -> None:
     if path.is_symlink() or not path.is_dir():
         path.unlink()
         return
+    deadline = time.monotonic() + _PATIENCE
+    while path.exists():
+        try:
+            _remove_folder(path)
+        except OSError as error:
+            # What a killed run started may live a moment longer and write meanwhile.
+            if error.errno not in (errno.ENOTEMPTY, errno.ENOENT) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+
+
+def _remove_folder(path: Path) -> None:
     for folder, _, _ in os.walk(path):
         mode = Path(folder).stat().st_mode
         if mode & stat.S_IRWXU != stat.S_IRWXU:

@@ -64,6 +64,22 @@ def test_remove_tree_does_not_follow_links_and_opens_read_only_folders(tmp_path:
     assert (outside / "keep").exists()
 
 
+def test_remove_tree_outlasts_somebody_who_still_writes(tmp_path: Path) -> None:
+    """What a killed build started may write a moment longer into what the next build removes."""
+    folder = tmp_path / "busy"
+    folder.mkdir()
+    code = "import pathlib, sys, time\n"
+    code += "for n in range(400):\n    p = pathlib.Path(sys.argv[1]) / str(n % 7) / str(n)\n"
+    code += "    p.parent.mkdir(parents=True, exist_ok=True); p.write_text('x' * 1000); time.sleep(0.002)\n"
+    writer = subprocess.Popen([sys.executable, "-c", code, folder], stderr=subprocess.DEVNULL)
+    try:
+        while not any(folder.iterdir()):
+            time.sleep(0.01)
+        remove_tree(folder)
+    finally:
+        writer.wait()
+
+
 def test_tree_digest_sees_names_links_modes_and_content(tmp_path: Path) -> None:
     def make(folder: str, content: str = "x", mode: int = 0o644, link: str = "f", name: str = "f") -> str:
         root = tmp_path / folder
