@@ -21,19 +21,22 @@ from packager.resolve import check_source_names, public_address, resolve
 from packager.targets import Target
 
 # The program's parts that decide what a lock holds.
-_RESOLVING = {
-    *(
-        "resolve.py",
-        "declared.py",
-        "requirements.py",
+_RESOLVING = set(
+    [
+        "accelerators",
         "conflicts.py",
+        "declared.py",
+        "lock.py",
+        "markers.py",
+        "requirements.py",
+        "resolve.py",
         "settlement.py",
         "solver.py",
-        "markers.py",
+        "special_packages.py",
+        "special_packages.yml",
         "uv.py",
-    ),
-    *("special_packages.py", "special_packages.yml", "accelerators.py", "accelerators.yml", "accelerators", "lock.py"),
-}
+    ]
+)
 
 
 def beside_recipe(recipe: Recipe, target: Target) -> Path:

@@ -64,17 +64,7 @@ def resolve(
         repositories=repositories,
         packages=(),
     )
-    checkouts = work / "checkouts"
-    place_all(
-        [(pin, checkouts / pin.name) for pin in origins.pins(lock, recipe)],
-        cache=origins.cache,
-        mirrors=origins.mirrors,
-        console=console,
-        offline=origins.offline,
-        replace=True,
-    )
-    environment = marker_environment(target, lock.python_version)
-    gathered = _here({repo.name: declared_requirements(checkouts / repo.name) for repo in repositories}, environment)
+    gathered = _gather(lock, recipe, target=target, origins=origins, folder=work / "checkouts", console=console)
     removed = [replace(item, file=f"{name}/{item.file}") for name, found in gathered.items() for item in found.removed]
     for item in removed:
         say = console.detail if item.reason == ELSEWHERE else console.warn
@@ -103,6 +93,22 @@ def resolve(
         decisions=settled.decisions,
         removed=tuple(removed),
     )
+
+
+def _gather(
+    lock: Lock, recipe: Recipe, *, target: Target, origins: Origins, folder: Path, console: Console
+) -> dict[str, Requirements]:
+    """What each repository of `lock`, placed below `folder`, asks for on `target`."""
+    place_all(
+        [(pin, folder / pin.name) for pin in origins.pins(lock, recipe)],
+        cache=origins.cache,
+        mirrors=origins.mirrors,
+        console=console,
+        offline=origins.offline,
+        replace=True,
+    )
+    environment = marker_environment(target, lock.python_version)
+    return _here({repo.name: declared_requirements(folder / repo.name) for repo in lock.repositories}, environment)
 
 
 def _held(recipe: Recipe, previous: Lock | None, upgrade: Collection[str]) -> Recipe:

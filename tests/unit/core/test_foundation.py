@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from packager import process, targets
+from packager import build, locking, process, resources, targets
 from packager.errors import InputError, PackagerError
 from packager.filesystem import remove_tree, tree_digest, write_atomic
 from packager.journal import Journal, exclusive
@@ -146,3 +146,10 @@ def test_targets_know_their_layout() -> None:
     assert (linux.script_suffix, windows.script_suffix) == (".sh", ".bat")
     with pytest.raises(InputError, match="macos-arm64"):
         targets.get("amiga")
+
+
+def test_every_part_of_the_program_that_reuse_depends_on_is_there() -> None:
+    """A renamed module must not drop out of the digests by which stages and locks are reused."""
+    parts = resources.program_digests().keys()
+    assert parts >= locking._RESOLVING
+    assert parts >= {room for rooms in build._ROOMS.values() for room in rooms}
