@@ -21,22 +21,20 @@ from packager.resolve import check_source_names, public_address, resolve
 from packager.targets import Target
 
 # The program's parts that decide what a lock holds.
-_RESOLVING = set(
-    [
-        "accelerators",
-        "conflicts.py",
-        "declared.py",
-        "lock.py",
-        "markers.py",
-        "requirements.py",
-        "resolve.py",
-        "settlement.py",
-        "solver.py",
-        "special_packages.py",
-        "special_packages.yml",
-        "uv.py",
-    ]
-)
+_RESOLVING = {
+    "accelerators",
+    "conflicts.py",
+    "declared.py",
+    "lock.py",
+    "markers.py",
+    "requirements.py",
+    "resolve.py",
+    "settlement.py",
+    "solver.py",
+    "special_packages.py",
+    "special_packages.yml",
+    "uv.py",
+}
 
 
 def beside_recipe(recipe: Recipe, target: Target) -> Path:
