@@ -29,6 +29,7 @@ from packager.origins import Origins
 from packager.proof.baseline import Baseline
 from packager.proof.probing import take_baseline
 from packager.proof.prove import BASELINE_NAME, Proof, prove_archive, prove_folder
+from packager.protected import protected_packages
 from packager.recipe import Recipe
 from packager.relocation.apply import apply_relocation
 from packager.relocation.leaks import scan_leaks
@@ -109,6 +110,7 @@ class Stages:
         if self.recipe.model_mode == "first-run" and self.recipe.models:
             models = wanted_models(self.recipe.models, self.target, self.facts.python_version)
             write_json(portable / FIRST_RUN_LIST, first_run_list(models))
+        write_json(portable / "protected.json", protected_packages(self.results["install"]["native"]))
         write_json(portable / "removed.json", self.results["clean"]["record"])
         Baseline.from_json(self.results["baseline"]).without_machine().save(portable / BASELINE_NAME)
         return release.measure(self.tree.root)
