@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.stamp
 
-.PHONY: quickstart test acceptance bench lock-dev clean
+.PHONY: quickstart test faults acceptance bench lock-dev clean
 
 quickstart: $(STAMP)
 	$(BIN)/packager build quickstart -o dist
@@ -15,6 +15,10 @@ test: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest -n 2 $(PYTEST_ARGS)
+
+# Helpers killed at 200 points and more of a real bundle; `make test` tries 24.
+faults: $(STAMP)
+	FAULT_POINTS=200 $(BIN)/pytest -n 2 tests/e2e/test_faults.py
 
 # COMFYUI: a local copy of its repository. NODES: local copies of node repositories, each PATH or NAME=PATH.
 acceptance: $(STAMP)
