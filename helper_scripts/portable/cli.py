@@ -17,14 +17,13 @@ from portable import (
     package_commands,
     programs,
     snapshot_commands,
-    snapshots,
     transaction,
-    verify,
+    verify_commands,
 )
 from portable.bundle import WINDOWS, Bundle
 from portable.changes import STATE
 from portable.command_line import held
-from portable.errors import DONE, FAILED, INTERRUPTED, HelperError, UsageError
+from portable.errors import DONE, INTERRUPTED, HelperError, UsageError
 
 _EPILOG = """\
 examples (on Windows with .bat instead of .sh):
@@ -33,7 +32,7 @@ examples (on Windows with .bat instead of .sh):
   ./install_package.sh -r ComfyUI/custom_nodes/some-node/requirements.txt
   ./install_package.sh --wheels-dir ~/wheels   without a network
   ./manage.sh snapshots                        what was changed; `rollback` undoes it, also offline
-  ./manage.sh verify                           are all files still as they were shipped?
+  ./manage.sh verify                           are all files still as they were shipped? `repair` puts back
   ./manage.sh models fetch                     the models this bundle wants and does not carry
   ./manage.sh exec -- python -m pip list       any program in the bundle's environment
 
@@ -127,14 +126,7 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("--json", action="store_true", help="one JSON object on stdout")
     show.set_defaults(action=_info)
 
-    check = commands.add_parser(
-        "verify",
-        help="compare every file with what was shipped",
-        description="Compares every file with portable/manifest.json. What a helper changed is no damage.",
-        allow_abbrev=False,
-    )
-    check.add_argument("--json", action="store_true", help="one JSON object on stdout")
-    check.set_defaults(action=_verify)
+    verify_commands.add(commands)
     model_commands.add(commands)
     return parser
 
@@ -160,28 +152,3 @@ def _info(options: argparse.Namespace) -> int:
         width = max(map(len, facts)) + 2
         print("\n".join(f"{name + ':':{width}}{value}" for name, value in facts.items()))
     return DONE
-
-
-def _verify(options: argparse.Namespace) -> int:
-    root = bundles.locate()
-    entries = verify.read_manifest(root / "portable" / "manifest.json")
-    found_different = verify.judge(root, verify.find_damage(root, entries), snapshots.history(root))
-    changed: list[verify.Damage] = []
-    damage: list[verify.Damage] = []
-    for item in found_different:
-        (changed if item.kind == "changed" else damage).append(item)
-    advice = verify.parts_to_unzip(root, entries, damage)
-    if options.json:
-        found = {
-            "checked": len(entries),
-            "damage": [vars(item) for item in damage],
-            "changed": [vars(item) for item in changed],
-            "advice": advice,
-        }
-        print(json.dumps(found, ensure_ascii=False))
-    else:
-        for item in [*changed, *damage]:
-            print(f"{item.kind:8} {item.path}" + (f" ({item.detail})" if item.detail else ""))
-        note = f", {len(changed)} changed by helpers" if changed else ""
-        print(f"{len(entries)} entries checked{note}, {len(damage)} missing or damaged", *advice, sep="\n")
-    return FAILED if damage else DONE

@@ -11,14 +11,13 @@ import hashlib
 import json
 import os
 import shutil
-import ssl
 import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
-from http.client import HTTPException, HTTPMessage
+from http.client import HTTPException
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 from urllib.parse import urlsplit
@@ -27,12 +26,12 @@ from portable.bundle import Bundle
 from portable.environment import environment
 from portable.errors import HelperError
 from portable.model_places import linked, table
+from portable.web import is_allowed, opener, shown
 
 _BLOCK = 256 * 1024
 _TRIES = 5
 _TIMEOUT = 60.0  # seconds without a sign of life
 _PAUSE = 1.0  # seconds before the second try, doubled for each further one
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _REASONS = {401: "a login is needed", 403: "access is forbidden", 404: "no such file", 410: "the file is gone"}
 
 
@@ -70,8 +69,8 @@ def listed(bundle: Bundle) -> list[Model]:
     for model in models:
         if model.path.is_absolute() or ".." in model.path.parts or "\\" in str(model.path) or ":" in str(model.path):
             raise HelperError(f"{path}: {model.path} leaves the models folder.")
-        if not (model.url.startswith("https://") or (model.url.startswith("http://") and model.host in _LOOPBACK)):
-            raise HelperError(f"{path}: {_shown(model.url)} is not an https address.")
+        if not is_allowed(model.url):
+            raise HelperError(f"{path}: {shown(model.url)} is not an https address.")
     return models
 
 
@@ -149,7 +148,7 @@ def _receive(model: Model, part: Path, label: str, environ: Mapping[str, str]) -
     if token := _token(model.host, environ):
         request.add_unredirected_header("Authorization", f"Bearer {token}")
     try:
-        with _opener(model.host, environ).open(request, timeout=_TIMEOUT) as response:
+        with opener(model.host, environ).open(request, timeout=_TIMEOUT) as response:
             if have and not (response.headers.get("Content-Range") or "").startswith(f"bytes {have}-"):
                 have = 0
             left = int(response.headers.get("Content-Length") or -1)
@@ -212,34 +211,3 @@ def _judge(model: Model, part: Path) -> None:
 def _token(host: str, environ: Mapping[str, str]) -> str | None:
     variables = table()["tokens"].get(host, [])
     return next((value for name in variables if (value := environ.get(name, "").strip())), None)
-
-
-def _shown(url: str) -> str:
-    """Without login and query, where secrets are."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.hostname}{parts.path}"
-
-
-class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follows to https alone, or within this machine. The token goes along to its own host and no other."""
-
-    def redirect_request(
-        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
-    ) -> urllib.request.Request | None:
-        old, new = urlsplit(req.full_url), urlsplit(newurl)
-        if new.scheme != "https" and not (
-            new.scheme == "http" and old.hostname in _LOOPBACK and new.hostname in _LOOPBACK
-        ):
-            raise HelperError(f"{old.hostname} sends us to {_shown(newurl)}, which is not https.")
-        request = super().redirect_request(req, fp, code, msg, headers, newurl)
-        login = req.unredirected_hdrs.get("Authorization")
-        if request and login and (old.scheme, old.netloc) == (new.scheme, new.netloc):
-            request.add_unredirected_header("Authorization", login)
-        return request
-
-
-def _opener(host: str, environ: Mapping[str, str]) -> urllib.request.OpenerDirector:
-    """Respects the user's proxies (https_proxy, no_proxy), but for this machine itself, and SSL_CERT_FILE."""
-    proxies = [urllib.request.ProxyHandler({})] if host in _LOOPBACK else []
-    secure = urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=environ.get("SSL_CERT_FILE")))
-    return urllib.request.build_opener(_Redirects, secure, *proxies)

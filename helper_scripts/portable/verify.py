@@ -37,7 +37,18 @@ def read_manifest(path: Path) -> list[dict[str, Any]]:
     Raises HelperError if it is missing, broken, or names a path outside the bundle.
     """
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise HelperError(f"{path} is missing, so nothing can be compared: unzip the bundle again.") from None
+    except OSError as error:
+        raise HelperError(f"{path} cannot be read ({error}): unzip the bundle again.") from error
+    return parse_manifest(content, path)
+
+
+def parse_manifest(content: bytes, path: Path) -> list[dict[str, Any]]:
+    """As read_manifest, of the `content` of a manifest that errors call `path`."""
+    try:
+        manifest = json.loads(content)
         entries = manifest["entries"]
         if manifest["format"] != _FORMAT:
             raise HelperError(f"{path} has format {manifest['format']!r}, these helpers read format {_FORMAT}.")
@@ -47,9 +58,7 @@ def read_manifest(path: Path) -> list[dict[str, Any]]:
                 raise HelperError(f"{path} names {entry['path']!r}, which is outside the bundle: do not trust it.")
             if manifest.get("parts"):
                 entry["archive"] = str(manifest["parts"][entry["part"] - 1])
-    except FileNotFoundError:
-        raise HelperError(f"{path} is missing, so nothing can be compared: unzip the bundle again.") from None
-    except (OSError, ValueError, LookupError, TypeError) as error:
+    except (ValueError, LookupError, TypeError) as error:
         raise HelperError(f"{path} cannot be read ({error}): unzip the bundle again.") from error
     return list(entries)
 
@@ -65,11 +74,18 @@ def parts_to_unzip(root: Path, entries: list[dict[str, Any]], damage: list[Damag
     ]
 
 
-def find_damage(root: Path, entries: list[dict[str, Any]]) -> Iterator[Damage]:
-    """Each entry of the manifest that the bundle in `root` has lost or changed, in the manifest's order."""
+def find_damage(root: Path, entries: list[dict[str, Any]], *, contents: bool = True) -> Iterator[Damage]:
+    """Each entry of the manifest that the bundle in `root` has lost or changed, in the manifest's order.
+
+    Without `contents` files are told by their size alone, which is quick.
+    """
     for entry in entries:
         path = root / entry["path"]
-        check = {"file": _check_file, "link": _check_link, "directory": _check_directory}.get(entry["kind"])
+        check = {
+            "file": _check_file if contents else _check_size,
+            "link": _check_link,
+            "directory": _check_directory,
+        }.get(entry["kind"])
         if check is None:
             raise HelperError(f"the manifest calls {entry['path']!r} a {entry['kind']!r}, which is not known here.")
         if not path.is_symlink() and not path.exists():
@@ -134,6 +150,16 @@ def _is_as_left(root: Path, path: str, place: str, content: Content | None) -> b
 
 def _check_file(path: Path, entry: Mapping[str, Any]) -> str:
     """What is wrong with the file, or an empty text."""
+    if fault := _check_size(path, entry):
+        return fault
+    try:
+        digest = sha256_of(path)
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    return "" if digest == entry["sha256"] else "has other content"
+
+
+def _check_size(path: Path, entry: Mapping[str, Any]) -> str:
     if path.is_symlink() or not path.is_file():
         return "is not a file any more"
     status = path.stat()
@@ -142,11 +168,7 @@ def _check_file(path: Path, entry: Mapping[str, Any]) -> str:
     wanted = int(entry["mode"], 8) if isinstance(entry["mode"], str) else entry["mode"]
     if not WINDOWS and wanted & stat.S_IXUSR and not status.st_mode & stat.S_IXUSR:
         return "has lost its permission to be run"
-    try:
-        digest = sha256_of(path)
-    except OSError as error:
-        return f"cannot be read: {error.strerror}"
-    return "" if digest == entry["sha256"] else "has other content"
+    return ""
 
 
 def _check_link(path: Path, entry: Mapping[str, Any]) -> str:
