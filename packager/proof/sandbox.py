@@ -16,8 +16,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from packager import process
 from packager.errors import InputError
+from packager.probes.environment import can_mask
 from packager.probes.pool import Job
 
 HIDDEN_SUFFIX = ".hidden-by-proof"
@@ -109,13 +109,6 @@ def restore_hidden(path: Path) -> bool:
         )
     other.rename(path)
     return True
-
-
-def can_mask() -> bool:
-    """Whether bwrap is here and may make namespaces (some kernels and containers forbid it)."""
-    if not sys.platform.startswith("linux") or shutil.which("bwrap") is None:
-        return False
-    return process.run(["bwrap", "--dev-bind", "/", "/", "true"], check=False, timeout=20).returncode == 0
 
 
 def host_pythons() -> list[Path]:

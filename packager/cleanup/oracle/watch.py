@@ -1,3 +1,4 @@
+# ruff: noqa: PTH100, PTH109, PTH117, PTH118, PTH120 (pathlib is among what is watched)
 """What a module or the app does while it starts: what it opens and looks for, what is loaded at the end, what failed.
 
     python -I watch.py import RESULT ROOT MODULE

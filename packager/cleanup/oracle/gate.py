@@ -1,0 +1,158 @@
+"""The static gate: what stays may ask by name for what goes. Such files leave the plan before anything moves.
+
+A pure function of tree and plan. A file that holds no word of what goes need not be parsed, which makes it quick; what
+was read in a distribution is remembered by its identity and these words.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+from packager.cleanup.oracle.gone import Finding, Gone
+from packager.cleanup.oracle.memory import Memory
+from packager.cleanup.oracle.references import STUB_WORD, Reference, references, stub_references, words_of
+from packager.cleanup.oracle.resolver import Resolver
+from packager.cleanup.oracle.subject import APP, Ownership, Subject
+from packager.console import Console
+from packager.filesystem import sha256_file
+
+_MAX_BYTES = 8 * 1024 * 1024  # larger files are data in the form of Python
+_FEW = 300  # files that are not worth further processes
+_CHUNK = 100
+_Found = dict[str, list[Reference]]
+
+
+def static_gate(subject: Subject, gone: Gone, ownership: Ownership, memory: Memory, console: Console) -> list[Finding]:
+    """What has to stay because what stays names it, with what it names in turn; sorted by path."""
+    vocabulary = _vocabulary(gone)
+    if not vocabulary:
+        return []
+    resolver = Resolver(subject, gone)
+    staying = [path for path in ownership.files if path.endswith(".py") and gone.removal(path) is None]
+    found = _scan_distributions(subject, ownership, staying, vocabulary, memory, console)
+    findings: dict[str, Finding] = {}
+    while found:
+        fresh: list[str] = []
+        for file, references_ in sorted(found.items()):
+            for reference in references_:
+                for path in resolver.paths(file, reference):
+                    if path not in findings:
+                        findings[path] = _finding(file, reference, path, gone)
+                        fresh.append(path)
+        held = [path for place in fresh for path in _python_below(subject.root, place)]
+        found = _scan(subject.root, held, vocabulary)
+    return [findings[path] for path in sorted(findings)]
+
+
+def _finding(file: str, reference: Reference, path: str, gone: Gone) -> Finding:
+    removal = gone.removal(path)
+    verb = "imports" if reference.kind == "module" else "reads"
+    target = reference.target.strip("/") if reference.kind == "path" else reference.target.lstrip("/").replace("/", ".")
+    target = re.sub(r"^.*site-packages[./]", "", target)
+    evidence = f"{file.rpartition('site-packages/')[2]}:{reference.line} {verb} {target}"
+    return Finding(
+        path=path, rule=removal.rule if removal else "", how="static", probe="static gate", evidence=evidence
+    )
+
+
+def _vocabulary(gone: Gone) -> frozenset[bytes]:
+    """For each removal the longest word of its name, which a file must hold to mean it."""
+    names = (removal.path.rpartition("/")[2] for removal in gone.lasting())
+    words = (max(re.findall(r"\w+", name) or [""], key=len) for name in names)
+    return frozenset(word.encode("utf-8", "surrogateescape") for word in words if word)
+
+
+def _scan_distributions(
+    subject: Subject,
+    ownership: Ownership,
+    files: Iterable[str],
+    vocabulary: frozenset[bytes],
+    memory: Memory,
+    console: Console,
+) -> _Found:
+    """The references of `files`, those of a known distribution from memory."""
+    by_owner: dict[str, list[str]] = {}
+    for path in files:
+        by_owner.setdefault(ownership.owner(path), []).append(path)
+    words = sorted(word.decode("utf-8", "surrogateescape") for word in vocabulary)
+    program = _program()
+    found: _Found = {}
+    asked: dict[str, list[str]] = {}
+    keys: dict[str, list[object]] = {}
+    for owner, paths in by_owner.items():
+        keys[owner] = ["gate", program, owner, ownership.identities[owner], words, paths]
+        known = memory.recall(*keys[owner])
+        if known is None:
+            asked[owner] = paths
+        else:
+            found |= {path: [Reference(*fields) for fields in listed] for path, listed in known.items()}
+    total = sum(map(len, asked.values()))
+    if not total:
+        return found
+    with console.bar("reading what stays", total, unit="files") as advance:
+        for owner, paths in asked.items():
+            told = _scan(subject.root, paths, vocabulary)
+            advance(len(paths))
+            found |= told
+            if owner != APP:
+                memory.remember({path: [[r.kind, r.target, r.line] for r in told[path]] for path in told}, *keys[owner])
+    return found
+
+
+def _scan(root: Path, files: Sequence[str], vocabulary: frozenset[bytes]) -> _Found:
+    if len(files) <= _FEW:
+        return _scan_here(root, files, vocabulary)
+    chunks = [files[start : start + _CHUNK] for start in range(0, len(files), _CHUNK)]
+    found: _Found = {}
+    with ProcessPoolExecutor(max_workers=os.cpu_count()) as pool:
+        for told in pool.map(_scan_here, [root] * len(chunks), chunks, [vocabulary] * len(chunks)):
+            found |= told
+    return found
+
+
+def _scan_here(root: Path, files: Iterable[str], vocabulary: frozenset[bytes]) -> _Found:
+    """The references of each file that name a word of `vocabulary`, files without one left out."""
+    found: _Found = {}
+    for file in files:
+        content = _content(root / file)
+        words = words_of(content)
+        stub = STUB_WORD.encode() in words
+        if not stub and vocabulary.isdisjoint(words):
+            continue
+        told = references(file, content)
+        if stub:
+            told += stub_references(file, _content((root / file).with_suffix(".pyi")))
+        named = [one for one in told if one.target.endswith(".pyi") or not vocabulary.isdisjoint(_words(one.target))]
+        if named:
+            found[file] = named
+    return found
+
+
+def _words(target: str) -> set[bytes]:
+    return words_of(target.encode("utf-8", "surrogateescape"))
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes() if path.is_file() and path.stat().st_size <= _MAX_BYTES else b""
+    except OSError:
+        return b""
+
+
+def _python_below(root: Path, path: str) -> Iterator[str]:
+    """`path` if it is a Python file, those below it if it is a folder."""
+    place = root / path
+    if place.is_dir() and not place.is_symlink():
+        yield from (found.relative_to(root).as_posix() for found in sorted(place.rglob("*.py")))
+    elif path.endswith(".py"):
+        yield path
+
+
+def _program() -> Mapping[str, str]:
+    """What is remembered was found out by these modules; other ones may find more."""
+    here = Path(__file__).parent
+    return {name: sha256_file(here / name) for name in ("references.py", "path_values.py")}
