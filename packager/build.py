@@ -114,7 +114,7 @@ def stage_inputs(stages: Stages) -> dict[str, str]:
     recipe = stages.recipe
     own: dict[str, list[Any]] = {
         "provision": [stages.facts.identity, stages.lock.digest, recipe.models, recipe.model_mode],
-        "clean": [cleanup.rules_json(stages.rules), recipe.cleanup.tier, recipe.cleanup.opt_in],
+        "clean": [cleanup.rules_json(stages.rules), recipe.cleanup.tier, recipe.cleanup.opt_in, recipe.cleanup.oracle],
         "relocate": [stages.build_paths],
         "assemble": [dataclasses.replace(recipe, path=Path())],
         "archive": [stages.stem, recipe.archive, os.environ.get("SOURCE_DATE_EPOCH")],
@@ -242,6 +242,7 @@ def _report(stages: Stages, journal: Journal) -> dict[str, Any]:
         "files": {"before": before["files"], "after": after["files"]},
         "proof": results["prove"],
         "cleanup": results["clean"]["rules"],
+        "oracle": results["clean"]["oracle"],
         "repositories": lock["repositories"],
         "packages": lock["packages"],
         "asked": lock["asked"],

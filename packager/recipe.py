@@ -52,6 +52,7 @@ class Cleanup:
     tier: str = "safe"
     opt_in: tuple[str, ...] = ()
     keep: tuple[Keep, ...] = ()
+    oracle: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,6 +195,7 @@ def _build(value: dict[str, Any], path: Path) -> Recipe:
             tier=cleanup.get("tier", "safe"),
             opt_in=tuple(cleanup.get("opt_in", ())),
             keep=tuple(Keep(**keep) for keep in cleanup.get("keep", ())),
+            oracle=cleanup.get("oracle", True),
         ),
         archive=Archive(
             formats=tuple(archive.get("formats", ("zip",))),

@@ -19,6 +19,7 @@ from packager.bundle import APP_DIR, BundleTree
 from packager.cleanup import RuleSet
 from packager.console import Console, format_bytes
 from packager.errors import ProofError
+from packager.fetch.cache import oracle_cache
 from packager.filesystem import remove_tree, walk_files, write_json
 from packager.install import install
 from packager.lock import Lock
@@ -27,6 +28,7 @@ from packager.models import wanted_models
 from packager.node_needs import unmet_needs
 from packager.origins import Origins
 from packager.proof.baseline import Baseline
+from packager.proof.needs import system_needs
 from packager.proof.probing import take_baseline
 from packager.proof.prove import BASELINE_NAME, Proof, prove_archive, prove_folder
 from packager.recipe import Recipe
@@ -84,10 +86,18 @@ class Stages:
     def clean(self) -> dict[str, Any]:
         """Move what the rules allow into the quarantine, from where it is deleted after the proof."""
         wanted = self.recipe.cleanup
-        plan = cleanup.plan_cleanup(self.tree, self.rules, tier=wanted.tier, opt_in=wanted.opt_in)
-        cleanup.apply(plan, self.quarantine)
+        layout = cleanup.layout_of(self.tree)
+        oracle = self._oracle if wanted.oracle else None
+        judged = cleanup.clean_into(
+            self.quarantine, layout, self.rules, tier=wanted.tier, opt_in=wanted.opt_in, oracle=oracle
+        )
+        plan = judged.plan
         self.console.info(f"{plan.files} of {plan.tree_files} files removed, {format_bytes(plan.bytes)}")
-        return {"rules": plan.to_json()["rules"], "record": cleanup.removed_record(plan)}
+        return {
+            "rules": plan.to_json()["rules"],
+            "record": cleanup.removed_record(plan),
+            "oracle": judged.report,
+        }
 
     def relocate(self) -> dict[str, Any]:
         """Make every file find its own place."""
@@ -161,6 +171,16 @@ class Stages:
     def publish(self) -> dict[str, str]:
         """The release files, from the work folder to the output folder."""
         return release.publish(self.archives, self.output)
+
+    @property
+    def _oracle(self) -> cleanup.OracleMeans:
+        return cleanup.OracleMeans(
+            scratch=self.work / "oracle",
+            cache=oracle_cache(),
+            console=self.console,
+            env=self.recipe.env,
+            skip=system_needs().accidental_modules,
+        )
 
     def _proof(self, archive: Path) -> Proof:
         def unpack(source: Path, folder: Path) -> None:

@@ -27,7 +27,7 @@ from packager.cleanup.oracle.memory import Memory
 from packager.cleanup.oracle.observation import Difference, Observation, differences
 from packager.cleanup.oracle.resolver import Resolver
 from packager.cleanup.oracle.strace import strace_words
-from packager.cleanup.oracle.subject import Subject, read_ownership
+from packager.cleanup.oracle.subject import Ownership, Subject, read_ownership
 from packager.cleanup.plan import CleanupPlan, Removal, plan_cleanup
 from packager.cleanup.quarantine import apply, holds_clean_up, quarantined_files, restore
 from packager.cleanup.rules import RuleSet
@@ -35,28 +35,34 @@ from packager.console import Console
 from packager.errors import ProofError
 from packager.filesystem import remove_tree
 
+_MOST_TOLD = 20  # paths; more of them are in the report alone
 _ROUNDS = 20  # each puts something back, so that there is an end; real trees need one or two
 
 
 @dataclass(frozen=True, kw_only=True)
 class Judgement:
-    """`plan` is what was done. `report` has format 1: probes, asked, cached, seconds, strace, rounds, kept (path, rule,
-    how, probe, evidence), failed_before and unstable (probe -> what it said), exceptions (YAML)."""
+    """`plan` is what was done. `report`, None where no oracle was asked, has format 1: runs (whether the tree's Python
+    could be asked), strace, probes, asked, cached, rounds, seconds, kept (path, rule, how, probe, evidence),
+    failed_before and unstable (probe -> what it said), exceptions (YAML).
+    """
 
     plan: CleanupPlan
-    report: Mapping[str, Any]
+    report: Mapping[str, Any] | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class OracleMeans:
     """`scratch` is a folder of ours that is emptied; `cache` where results are remembered (None: nowhere).
 
-    `use_strace` False does without it even where it is there; `gate` and `trace` False leave a step out.
+    `env` is added to the environment of what is asked, `skip` are top-level modules that are not. `use_strace` False
+    does without it even where it is there; `gate` and `trace` False leave a step out.
     """
 
     scratch: Path
     cache: Path | None
     console: Console
+    env: Mapping[str, str] = field(default_factory=dict)
+    skip: frozenset[str] = frozenset()
     use_strace: bool = True
     gate: bool = True
     trace: bool = True
@@ -96,8 +102,9 @@ class _Oracle:
 
     def run(self) -> Judgement:
         start = time.monotonic()
+        plan = self._plan()
         self.memory = Memory(self.means.cache)
-        self.ownership = read_ownership(self.subject)
+        self.ownership = read_ownership(self.subject) if plan.removals else Ownership.nothing()
         self.asker = Asker(
             subject=self.subject,
             ownership=self.ownership,
@@ -106,11 +113,22 @@ class _Oracle:
             console=self.means.console,
             strace=strace_words() if self.means.use_strace else (),
         )
-        plan = self._plan()
         before: dict[str, Observation] = {}
         if plan.removals:
             plan, before = self._judge(plan)
-        return Judgement(plan=plan, report=self._report(before, time.monotonic() - start))
+        report = self._report(before, time.monotonic() - start)
+        self._tell(report)
+        return Judgement(plan=plan, report=report)
+
+    def _tell(self, report: Mapping[str, Any]) -> None:
+        self.means.console.info(
+            f"oracle: {report['probes']} probes, {report['cached']} answers from the cache, "
+            f"{len(report['kept'])} paths kept, {report['seconds']:.0f} s"
+        )
+        if len(report["kept"]) > _MOST_TOLD:
+            self.means.console.info("the exceptions it found are in the report")
+        elif report["exceptions"]:
+            self.means.console.info(f"exceptions it found:\n{report['exceptions']}")
 
     def _judge(self, plan: CleanupPlan) -> tuple[CleanupPlan, dict[str, Observation]]:
         console = self.means.console

@@ -44,7 +44,7 @@ def static_gate(subject: Subject, gone: Gone, ownership: Ownership, memory: Memo
                         findings[path] = _finding(file, reference, path, gone)
                         fresh.append(path)
         held = [path for place in fresh for path in _python_below(subject.root, place)]
-        found = _scan(subject.root, held, vocabulary)
+        found = _scan(subject.root, held, None)  # what lies beside it goes, whatever it is called
     return [findings[path] for path in sorted(findings)]
 
 
@@ -103,7 +103,7 @@ def _scan_distributions(
     return found
 
 
-def _scan(root: Path, files: Sequence[str], vocabulary: frozenset[bytes]) -> _Found:
+def _scan(root: Path, files: Sequence[str], vocabulary: frozenset[bytes] | None) -> _Found:
     if len(files) <= _FEW:
         return _scan_here(root, files, vocabulary)
     chunks = [files[start : start + _CHUNK] for start in range(0, len(files), _CHUNK)]
@@ -114,19 +114,24 @@ def _scan(root: Path, files: Sequence[str], vocabulary: frozenset[bytes]) -> _Fo
     return found
 
 
-def _scan_here(root: Path, files: Iterable[str], vocabulary: frozenset[bytes]) -> _Found:
-    """The references of each file that name a word of `vocabulary`, files without one left out."""
+def _scan_here(root: Path, files: Iterable[str], vocabulary: frozenset[bytes] | None) -> _Found:
+    """The references of each file that name a word of `vocabulary` (None: all), files without one left out."""
     found: _Found = {}
     for file in files:
         content = _content(root / file)
         words = words_of(content)
         stub = STUB_WORD.encode() in words
-        if not stub and vocabulary.isdisjoint(words):
+        if not stub and vocabulary is not None and vocabulary.isdisjoint(words):
             continue
         told = references(file, content)
         if stub:
             told += stub_references(file, _content((root / file).with_suffix(".pyi")))
-        named = [one for one in told if one.target.endswith(".pyi") or not vocabulary.isdisjoint(_words(one.target))]
+        if vocabulary is None:
+            named = told
+        else:
+            named = [
+                one for one in told if one.target.endswith(".pyi") or not vocabulary.isdisjoint(_words(one.target))
+            ]
         if named:
             found[file] = named
     return found

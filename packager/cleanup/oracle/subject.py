@@ -72,6 +72,11 @@ class Ownership:
     identities: Mapping[str, str]
     files: tuple[str, ...]
 
+    @classmethod
+    def nothing(cls) -> Ownership:
+        """Of a tree that nothing is asked about."""
+        return cls(owners={}, identities={}, files=())
+
     def owner(self, path: str) -> str:
         return self.owners.get(path, PYTHON)
 
