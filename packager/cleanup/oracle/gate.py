@@ -12,23 +12,25 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+from packager.cleanup.layout import Scope
 from packager.cleanup.oracle.gone import Finding, Gone
 from packager.cleanup.oracle.memory import Memory
 from packager.cleanup.oracle.references import STUB_WORD, Reference, references, stub_references, words_of
 from packager.cleanup.oracle.resolver import Resolver
 from packager.cleanup.oracle.subject import APP, Ownership, Subject
-from packager.console import Console
+from packager.console import Advance, Console
 from packager.filesystem import sha256_file
 
 _MAX_BYTES = 8 * 1024 * 1024  # larger files are data in the form of Python
 _FEW = 300  # files that are not worth further processes
 _CHUNK = 100
+_NAMES = re.compile(rb"[(]?[\w., ]+[)]?\s*(#.*)?|.*\bimport\b.*")  # as within the brackets of an import
 _Found = dict[str, list[Reference]]
 
 
 def static_gate(subject: Subject, gone: Gone, ownership: Ownership, memory: Memory, console: Console) -> list[Finding]:
     """What has to stay because what stays names it, with what it names in turn; sorted by path."""
-    vocabulary = _vocabulary(gone)
+    vocabulary = _vocabulary(subject, gone)
     if not vocabulary:
         return []
     resolver = Resolver(subject, gone)
@@ -59,9 +61,12 @@ def _finding(file: str, reference: Reference, path: str, gone: Gone) -> Finding:
     )
 
 
-def _vocabulary(gone: Gone) -> frozenset[bytes]:
-    """For each removal the longest word of its name, which a file must hold to mean it."""
-    names = (removal.path.rpartition("/")[2] for removal in gone.lasting())
+def _vocabulary(subject: Subject, gone: Gone) -> frozenset[bytes]:
+    """For each removal the longest word of its name, which a file must hold to mean it; programs and manuals of the
+    prefix are not asked for by Python code's own place."""
+    scopes: tuple[Scope, ...] = ("site-packages", "stdlib", "app")
+    places = tuple(f"{folder}/" if folder else "" for scope in scopes for folder in subject.folders(scope))
+    names = (removal.path.rpartition("/")[2] for removal in gone.lasting() if removal.path.startswith(places))
     words = (max(re.findall(r"\w+", name) or [""], key=len) for name in names)
     return frozenset(word.encode("utf-8", "surrogateescape") for word in words if word)
 
@@ -90,26 +95,30 @@ def _scan_distributions(
             asked[owner] = paths
         else:
             found |= {path: [Reference(*fields) for fields in listed] for path, listed in known.items()}
-    total = sum(map(len, asked.values()))
-    if not total:
+    waiting = [path for paths in asked.values() for path in paths]
+    if not waiting:
         return found
-    with console.bar("reading what stays", total, unit="files") as advance:
-        for owner, paths in asked.items():
-            told = _scan(subject.root, paths, vocabulary)
-            advance(len(paths))
-            found |= told
-            if owner != APP:
-                memory.remember({path: [[r.kind, r.target, r.line] for r in told[path]] for path in told}, *keys[owner])
-    return found
+    with console.bar("reading what stays", len(waiting), unit="files") as advance:
+        told = _scan(subject.root, waiting, vocabulary, advance)
+    for owner, paths in asked.items():
+        if owner != APP:
+            listed = {path: [[r.kind, r.target, r.line] for r in told[path]] for path in paths if path in told}
+            memory.remember(listed, *keys[owner])
+    return found | told
 
 
-def _scan(root: Path, files: Sequence[str], vocabulary: frozenset[bytes] | None) -> _Found:
+def _scan(
+    root: Path, files: Sequence[str], vocabulary: frozenset[bytes] | None, advance: Advance = lambda _: None
+) -> _Found:
     if len(files) <= _FEW:
+        advance(len(files))
         return _scan_here(root, files, vocabulary)
     chunks = [files[start : start + _CHUNK] for start in range(0, len(files), _CHUNK)]
     found: _Found = {}
     with ProcessPoolExecutor(max_workers=os.cpu_count()) as pool:
-        for told in pool.map(_scan_here, [root] * len(chunks), chunks, [vocabulary] * len(chunks)):
+        scanned = pool.map(_scan_here, [root] * len(chunks), chunks, [vocabulary] * len(chunks))
+        for chunk, told in zip(chunks, scanned, strict=True):
+            advance(len(chunk))
             found |= told
     return found
 
@@ -121,8 +130,10 @@ def _scan_here(root: Path, files: Iterable[str], vocabulary: frozenset[bytes] | 
         content = _content(root / file)
         words = words_of(content)
         stub = STUB_WORD.encode() in words
-        if not stub and vocabulary is not None and vocabulary.isdisjoint(words):
-            continue
+        if not stub and vocabulary is not None:
+            named_here = vocabulary & words
+            if not named_here or not _may_ask(content, named_here):
+                continue
         told = references(file, content)
         if stub:
             told += stub_references(file, _content((root / file).with_suffix(".pyi")))
@@ -135,6 +146,16 @@ def _scan_here(root: Path, files: Iterable[str], vocabulary: frozenset[bytes] | 
         if named:
             found[file] = named
     return found
+
+
+def _may_ask(content: bytes, words: frozenset[bytes]) -> bool:
+    """Whether one of `words` stands in an import, in a list of names or beside a quote: prose asks for nothing."""
+    for line in content.split(b"\n"):
+        if any(word in line for word in words):
+            bare = line.strip()
+            if bare.startswith((b"import ", b"from ")) or b"'" in bare or b'"' in bare or _NAMES.fullmatch(bare):
+                return True
+    return False
 
 
 def _words(target: str) -> set[bytes]:

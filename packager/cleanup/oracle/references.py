@@ -31,6 +31,20 @@ class Reference:
     line: int
 
 
+# Without one of them no expression leads to a place in the tree.
+_PLACE_WORDS = {
+    b"__file__",
+    b"__path__",
+    b"files",
+    b"get_data",
+    b"read_text",
+    b"read_binary",
+    b"open_text",
+    b"open_binary",
+}
+_PLACE_WORDS |= {b"is_resource", b"contents", b"path", b"pkg_resources", b"resource_filename", b"resource_string"}
+
+
 def words_of(content: bytes) -> set[bytes]:
     """The words in a file: a file that does not hold the name of what goes cannot ask for it by name."""
     return set(content.translate(_WORD_BYTES).split())
@@ -44,7 +58,8 @@ def references(file: str, content: bytes) -> list[Reference]:
             tree = ast.parse(content)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return []
-    finder = _Finder(file, PathValues(file, tree))
+    asks = not _PLACE_WORDS.isdisjoint(words_of(content))
+    finder = _Finder(file, PathValues(file, tree) if asks else None)
     try:
         finder.visit(tree)
     except RecursionError:
@@ -58,7 +73,7 @@ def stub_references(file: str, content: bytes) -> list[Reference]:
 
 
 class _Finder(ast.NodeVisitor):
-    def __init__(self, file: str, values: PathValues) -> None:
+    def __init__(self, file: str, values: PathValues | None) -> None:
         self.found: list[Reference] = []
         self._file = file
         self._folder = posixpath.dirname(f"/{file}")
@@ -85,13 +100,13 @@ class _Finder(ast.NodeVisitor):
             if alias.name != "*":
                 self._module(f"{start}{separator}{alias.name}", node.lineno)
 
-    def visit_Assign(self, node: ast.Assign) -> None:
-        for target in node.targets:
-            if not (isinstance(target, ast.Name) and target.id in self._values.used and self._values.of(node.value)):
-                break  # what is not used by name here may be used elsewhere
-        else:
-            return
-        self.generic_visit(node)
+    def visit_Assign(self, node: ast.Assign) -> None:  # noqa: N802
+        values = self._values
+        if values is None or not all(
+            isinstance(target, ast.Name) and target.id in values.used and values.of(node.value)
+            for target in node.targets
+        ):
+            self.generic_visit(node)  # what is not used by name here may be used elsewhere
 
     def visit_Call(self, node: ast.Call) -> None:
         name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
@@ -119,7 +134,7 @@ class _Finder(ast.NodeVisitor):
 
     def _expression(self, node: ast.expr) -> None:
         """Note the paths it can be; what is inside an expression that is a path is not noted for itself."""
-        paths = [value for value in self._values.of(node) if value.is_path]
+        paths = [value for value in self._values.of(node) if value.is_path] if self._values else []
         for value in paths:
             self.found.append(Reference("path", posixpath.normpath(value.text), node.lineno))
         if not paths:

@@ -25,7 +25,9 @@ seen = [0]
 
 
 def count(event: str, args: tuple[object, ...]) -> None:
-    if event in STEPS and any(isinstance(word, (str, os.PathLike)) and str(word).startswith(tree) for word in args):
+    if event in STEPS and any(
+        isinstance(word, (str, os.PathLike)) and str(word).startswith(f"{tree}/") for word in args
+    ):
         seen[0] += 1
         if seen[0] == int(last):
             os.kill(os.getpid(), signal.SIGKILL)

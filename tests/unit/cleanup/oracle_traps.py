@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """Small packages that a careless rule breaks, one for each way in which packages break, in a real environment."""
 
 from __future__ import annotations
