@@ -22,6 +22,7 @@ from packager.console import Advance, Console
 from packager.filesystem import sha256_file
 
 _MAX_BYTES = 8 * 1024 * 1024  # larger files are data in the form of Python
+_PYTEST_FILE = "conftest.py"  # pytest alone loads it: what only tests need may go with them
 _FEW = 300  # files that are not worth further processes
 _CHUNK = 100
 _NAMES = re.compile(rb"[(]?[\w., ]+[)]?\s*(#.*)?|.*\bimport\b.*")  # as within the brackets of an import
@@ -34,7 +35,8 @@ def static_gate(subject: Subject, gone: Gone, ownership: Ownership, memory: Memo
     if not vocabulary:
         return []
     resolver = Resolver(subject, gone)
-    staying = [path for path in ownership.files if path.endswith(".py") and gone.removal(path) is None]
+    python = (path for path in ownership.files if path.endswith(".py") and path.rpartition("/")[2] != _PYTEST_FILE)
+    staying = [path for path in python if gone.removal(path) is None]
     found = _scan_distributions(subject, ownership, staying, vocabulary, memory, console)
     findings: dict[str, Finding] = {}
     while found:

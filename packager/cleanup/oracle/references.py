@@ -100,7 +100,7 @@ class _Finder(ast.NodeVisitor):
             if alias.name != "*":
                 self._module(f"{start}{separator}{alias.name}", node.lineno)
 
-    def visit_Assign(self, node: ast.Assign) -> None:  # noqa: N802
+    def visit_Assign(self, node: ast.Assign) -> None:
         values = self._values
         if values is None or not all(
             isinstance(target, ast.Name) and target.id in values.used and values.of(node.value)

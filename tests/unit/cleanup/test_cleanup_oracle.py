@@ -295,3 +295,21 @@ def test_kill_9_at_any_moment_leaves_what_can_be_made_whole(tmp_path: Path) -> N
         assert works(environment, trap.call).returncode == 0
         undo(environment)
         assert state(environment) == whole, last
+
+
+def test_what_only_tests_and_type_checkers_ask_for_goes(tmp_path: Path) -> None:
+    trap = Trap(
+        files={
+            "demo/__init__.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from demo.tests import a\n"
+            "if __name__ == '__main__':\n    import demo.tests.a\n# demo.tests are not for you\n",
+            "demo/conftest.py": "import demo.tests.a",
+            "demo/tests/a.py": "",
+        },
+        call="",
+        naive=(),
+    )
+    environment = make_environment(tmp_path / "env", trap)
+    judged = judge(environment, "tests/")
+    assert judged.report
+    assert judged.report["kept"] == []
+    assert f"{site_of(environment)}/demo/tests/" in removed(judged.plan)
