@@ -36,7 +36,7 @@ def static_gate(subject: Subject, gone: Gone, ownership: Ownership, memory: Memo
         return []
     resolver = Resolver(subject, gone)
     python = (path for path in ownership.files if path.endswith(".py") and path.rpartition("/")[2] != _PYTEST_FILE)
-    staying = [path for path in python if gone.removal(path) is None]
+    staying = [path for path in python if gone.removal(path) is None and not _is_stdlib(path, subject)]
     found = _scan_distributions(subject, ownership, staying, vocabulary, memory, console)
     findings: dict[str, Finding] = {}
     while found:
@@ -50,6 +50,14 @@ def static_gate(subject: Subject, gone: Gone, ownership: Ownership, memory: Memo
         held = [path for place in fresh for path in _python_below(subject.root, place)]
         found = _scan(subject.root, held, None)  # what lies beside it goes, whatever it is called
     return [findings[path] for path in sorted(findings)]
+
+
+def _is_stdlib(path: str, subject: Subject) -> bool:
+    """What Python's own modules ask of each other does not change with what is installed: the rules for it were made by
+    reading it (multiprocessing imports `test.support` for its own tests, distutils lib2to3 for Python 2)."""
+    below = tuple(f"{folder}/" for folder in subject.folders("stdlib"))
+    packages = tuple(f"{folder}/" for folder in subject.folders("site-packages"))
+    return path.startswith(below) and not path.startswith(packages)
 
 
 def _finding(file: str, reference: Reference, path: str, gone: Gone) -> Finding:

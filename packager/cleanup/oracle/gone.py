@@ -30,6 +30,7 @@ class Gone:
     def __init__(self, plan: CleanupPlan, place: Path) -> None:
         self._removals = {removal.path: removal for removal in plan.removals if not removal.emptied}
         self._rebuilt = {rule.id for rule in plan.rules if rule.rebuilt}
+        self._chosen = {rule.id for rule in plan.rules if rule.tier == "opt-in"}
         self._place = place
         self._tree = plan.root
 
@@ -49,6 +50,10 @@ class Gone:
     def is_rebuilt(self, removal: Removal) -> bool:
         """Whether a rule takes it whose files the program makes again, such as bytecode."""
         return removal.rule in self._rebuilt
+
+    def is_chosen(self, removal: Removal) -> bool:
+        """Whether an opt-in rule takes it, whose loss somebody has asked for by name."""
+        return removal.rule in self._chosen
 
     def lasting(self) -> Iterator[Removal]:
         """The removals whose files do not come back by themselves, in the plan's order."""

@@ -32,6 +32,8 @@ class Resolver:
 
     def named(self, name: str, file: str = "") -> Iterator[str]:
         """Files that go of the module with this dotted name, as `file` would import it."""
+        if not all(name.split(".")):
+            return
         for start in self._starts(file):
             yield from self.module(f"{start}{name.replace('.', '/')}")
 
@@ -61,4 +63,6 @@ class Resolver:
 
     def _is_lasting(self, place: str) -> bool:
         removal = self._gone.removal(place)
-        return removal is not None and not self._gone.is_rebuilt(removal)
+        if removal is None or self._gone.is_rebuilt(removal):
+            return False
+        return not self._gone.is_chosen(removal)

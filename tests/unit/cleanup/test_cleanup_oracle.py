@@ -313,3 +313,22 @@ def test_what_only_tests_and_type_checkers_ask_for_goes(tmp_path: Path) -> None:
     assert judged.report
     assert judged.report["kept"] == []
     assert f"{site_of(environment)}/demo/tests/" in removed(judged.plan)
+
+
+def test_opt_in_rule_takes_what_is_only_named_but_not_what_is_used(tmp_path: Path) -> None:
+    """Somebody has asked for that loss; what a start uses stays all the same."""
+    trap = TRAPS["data file opened at the first call"]
+    for name, start in (("named", ""), ("used", "\ngo()")):
+        files = {**trap.files, "demo/__init__.py": trap.files["demo/__init__.py"] + start}
+        environment = make_environment(tmp_path / name / "env", Trap(files=files, call="", naive=()))
+        means = OracleMeans(scratch=tmp_path / "scratch", cache=None, console=Console(stream=io.StringIO()))
+        judged = clean_into(
+            tmp_path / name / "quarantine",
+            detect_layout(environment),
+            one_rule("/demo/data/", tier="opt-in"),
+            tier="safe",
+            opt_in=["one"],
+            oracle=means,
+        )
+        assert judged.report
+        assert bool(judged.report["kept"]) == (name == "used")
