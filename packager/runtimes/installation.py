@@ -74,6 +74,16 @@ class Tools:
             raise CommandError(error.finished, remedy=remedy) from error
 
     def _installer(self, target: Target, version: str | None) -> tuple[Path, str]:
+        """The installer, checked against its published digest, and the digest. Raises FetchError."""
+        try:
+            return self._fetch_installer(target, version)
+        except FetchError as error:
+            ways = [error.remedy, "`miniforge:` in the recipe names another release"]
+            if target.os == "linux":
+                ways.append("`--runtime host` takes the Python that runs the packager instead")
+            raise FetchError(error.what, where=error.where, remedy="; ".join(filter(None, ways))) from error
+
+    def _fetch_installer(self, target: Target, version: str | None) -> tuple[Path, str]:
         url = miniforge_table().installer_url(target, version)
         folder = self.folder / "installers" / (version or "latest")
         installer = folder / target.miniforge_installer

@@ -131,15 +131,19 @@ def make_installer(release: Path) -> Path:
     stand_in = Path(__file__).with_name("conda_stand_in.py")
     installer.write_text(
         f"""#!/bin/sh
-[ "$1 $2" = "-b -p" ] && [ $# = 3 ] || exit 3
-case $3 in *" "*) echo "cannot install into a folder with a space" >&2; exit 1;; esac
-[ -e "$3" ] && {{ echo "already exists: $3" >&2; exit 1; }}
-mkdir -p "$3/bin"
-cat >"$3/bin/conda" <<'END'
+batch=0 update=0 prefix=$HOME/miniforge3
+while getopts bfhup:s option; do
+  case $option in b) batch=1;; u) update=1;; p) prefix=$OPTARG;; *) exit 3;; esac
+done
+[ $batch = 1 ] || {{ echo "would ask for the licence" >&2; exit 3; }}
+case $prefix in *" "*) echo "cannot install into a folder with a space" >&2; exit 1;; esac
+[ -e "$prefix" ] && [ $update = 0 ] && {{ echo "already exists: $prefix" >&2; exit 1; }}
+mkdir -p "$prefix/bin"
+cat >"$prefix/bin/conda" <<'END'
 #!/bin/sh
 exec "{sys.executable}" "{stand_in}" "$@"
 END
-chmod +x "$3/bin/conda"
+chmod +x "$prefix/bin/conda"
 """
     )
     digest = hashlib.sha256(installer.read_bytes()).hexdigest()
