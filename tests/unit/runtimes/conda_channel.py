@@ -11,7 +11,7 @@ import shutil
 import sys
 import tarfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +34,10 @@ def make_package(
     depends: list[str],
     placeholders: Mapping[str, str] | None = None,
     python_package: bool = False,
+    entry_points: Sequence[str] = (),
     more: Mapping[str, Any] | None = None,
 ) -> None:
-    """`placeholders`: path -> text or binary. `python_package`: a `noarch: python` one without entry points."""
+    """`placeholders`: path -> text or binary. `python_package`: a `noarch: python` one with these `entry_points`."""
     entries = []
     for path in sorted(content.rglob("*")):
         if path.is_dir() and not path.is_symlink():
@@ -64,7 +65,10 @@ def make_package(
     }
     information = {"index.json": index, "paths.json": {"paths": entries, "paths_version": 1}, "about.json": {}}
     if python_package:
-        information["link.json"] = {"noarch": {"type": "python", "entry_points": []}, "package_metadata_version": 1}
+        information["link.json"] = {
+            "noarch": {"type": "python", "entry_points": list(entry_points)},
+            "package_metadata_version": 1,
+        }
     folder = channel / subdir
     folder.mkdir(parents=True, exist_ok=True)
     with conda_builder(f"{name}-{version}-0", str(folder), compression_level=1) as archive:
