@@ -83,7 +83,8 @@ def lock_recipe(
 ) -> tuple[Lock, Path]:
     """Write the recipe's lock beside it, unless a current one is there. `upgrade`: see Locking.refresh."""
     with exclusive(options.work):
-        locking = _locking(recipe, options, _inspect(recipe, options, console, renew=upgrade is not None), console)
+        facts = _inspect(recipe, options, console, refresh=True, renew=upgrade == ())
+        locking = _locking(recipe, options, facts, console)
         path = locking.beside_recipe
         locking.refresh(path, upgrade=upgrade)
         return load_lock(path), path
@@ -170,7 +171,7 @@ def _prepare(recipe: Recipe, options: BuildOptions, journal: Journal, console: C
     rules.select(recipe.cleanup.tier, recipe.cleanup.opt_in)
     for warning in folder_warnings(recipe.models):
         console.warn(warning)
-    facts = _inspect(recipe, options, console)
+    facts = _inspect(recipe, options, console, refresh=options.refresh_lock)
     return Stages(
         recipe=recipe,
         lock=_locking(recipe, options, facts, console).obtain(journal, options.lock, refresh=options.refresh_lock),
@@ -187,8 +188,13 @@ def _prepare(recipe: Recipe, options: BuildOptions, journal: Journal, console: C
     )
 
 
-def _inspect(recipe: Recipe, options: BuildOptions, console: Console, *, renew: bool = False) -> runtimes.RuntimeFacts:
-    """The Python a lock names, where there is one and `renew` does not ask for a new one."""
+def _inspect(
+    recipe: Recipe, options: BuildOptions, console: Console, *, refresh: bool, renew: bool = False
+) -> runtimes.RuntimeFacts:
+    """The Python a lock names, where there is one and `renew` does not ask for a new one.
+
+    `refresh`: the lock may be made anew, so what it names counts only while the recipe asks for the same environment.
+    """
     beside = beside_recipe(recipe, options.target)
     given = options.lock or (beside if beside.is_file() else None)
     request = runtimes.RuntimeRequest(
@@ -197,7 +203,9 @@ def _inspect(recipe: Recipe, options: BuildOptions, console: Console, *, renew: 
         conda_packages=recipe.conda_packages,
         channels=recipe.channels,
         miniforge_version=recipe.miniforge,
-        explicit=_locked_environment(given) if given and not renew else None,
+        explicit=_locked_environment(given, _environment_asked(recipe) if refresh else None)
+        if given and not renew
+        else None,
         renew=renew,
         mirrors=options.origins.mirrors,
         offline=options.origins.offline,
@@ -206,19 +214,29 @@ def _inspect(recipe: Recipe, options: BuildOptions, console: Console, *, renew: 
     return runtimes.get(recipe.runtime).inspect(request)
 
 
-def _locked_environment(path: Path) -> str | None:
-    """The conda packages a lock names; None if it names none, or can't be read, which Locking is to judge."""
+def _locked_environment(path: Path, asked: str | None) -> str | None:
+    """The conda packages a lock names; None if it names none, or can't be read, which Locking is to judge, or if they
+    are not what is `asked`."""
     try:
-        return load_lock(path).runtime.get("explicit")
+        runtime = load_lock(path).runtime
     except InputError:
         return None
+    return runtime.get("explicit") if asked in (None, runtime.get("asked")) else None
+
+
+def _environment_asked(recipe: Recipe) -> str:
+    """What a conda environment is solved for; kept in the lock to tell whether its packages still answer it."""
+    return digest(recipe.python, recipe.conda_packages, recipe.channels)
 
 
 def _locking(recipe: Recipe, options: BuildOptions, facts: runtimes.RuntimeFacts, console: Console) -> Locking:
+    runtime = {name: value for name, value in facts.identity.items() if name in ("name", "python", "explicit")}
+    if "explicit" in runtime:
+        runtime["asked"] = _environment_asked(recipe)
     return Locking(
         recipe=recipe,
         target=options.target,
-        runtime={name: facts.identity[name] for name in ("name", "python", "explicit") if name in facts.identity},
+        runtime=runtime,
         origins=options.origins,
         work=options.work.resolve(),
         console=console,

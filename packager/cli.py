@@ -152,6 +152,9 @@ def _add_means(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--mirror", action="append", default=[], metavar="FROM=TO", help="rewrite URLs that begin with FROM"
     )
+    parser.add_argument(
+        "--runtime", metavar="R", help="where Python comes from, in place of the recipe's: miniforge, or host on Linux"
+    )
     parser.add_argument("--offline", action="store_true", help="fetch nothing: cache, --source and --wheels-dir only")
     parser.add_argument(
         "--wheels-dir",
@@ -173,7 +176,6 @@ def _add_build(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--output", type=Path, default=Path("dist"), metavar="DIR", help="release files (default: dist)"
     )
-    parser.add_argument("--runtime", metavar="R", help="where Python comes from, in place of the recipe's")
     parser.add_argument(
         "--version", dest="bundle_version", metavar="V", help="version of the bundle, in place of the recipe's"
     )
@@ -217,7 +219,6 @@ def _add_local_commands(add: Callable[[str, Command, str], argparse.ArgumentPars
     added = add("realize", commands.realize, "install a recipe in place, at HOME/ID, without an archive")
     _add_recipe(added)
     added.add_argument("--home", type=Path, required=True, metavar="DIR", help="folder that holds realized recipes")
-    added.add_argument("--runtime", metavar="R", help="where Python comes from, in place of the recipe's")
     added.add_argument("--tier", choices=("none", "safe", "aggressive"), help="how far to clean up (default: none)")
     added.add_argument(
         "--models-dir", type=Path, metavar="DIR", help="put the models here, and let ComfyUI read them from here"

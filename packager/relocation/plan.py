@@ -12,6 +12,7 @@ from packager.errors import DocumentError, Fault, InputError
 from packager.filesystem import walk_files
 from packager.relocation.edits import Edit, RelocationPlan, Remove, Rewrite
 from packager.relocation.executables import plan_executable
+from packager.relocation.install_names import plan_install_names
 from packager.relocation.installs import plan_install
 from packager.relocation.links import plan_link
 from packager.relocation.places import BuildPlaces
@@ -87,7 +88,7 @@ class _Planner:
             plan_executable(path, name, places, self._owner_of)
             or plan_install(path, name, places, owner.distribution if owner else None)
             or self._plan_text(path, name)
-            or (None if places.tree.target.is_windows else plan_rpath(path, name, places))
+            or _plan_library(path, name, places)
         )
 
     def _plan_text(self, path: Path, name: PurePosixPath) -> Edit | None:
@@ -110,3 +111,14 @@ class _Planner:
                 remedy="compile it with `python -m compileall -s`",
             )
         return Remove(path=name, kind="bytecode", reason="names its source by the build path; Python makes it anew")
+
+
+def _plan_library(path: Path, name: PurePosixPath, places: BuildPlaces) -> Edit | None:
+    """Windows looks beside the program and on PATH: its libraries name no folder."""
+    match places.tree.target.os:
+        case "linux":
+            return plan_rpath(path, name, places)
+        case "macos":
+            return plan_install_names(path, name, places)
+        case _:
+            return None

@@ -34,6 +34,12 @@ class HostRuntime:
     def inspect(self, request: RuntimeRequest) -> RuntimeFacts:
         """See Runtime. Refuses another target than this machine, another version, and what cannot be made portable."""
         _check_target(request.target)
+        if request.conda_packages:
+            raise InputError(
+                f"runtime host cannot bring conda packages ({', '.join(request.conda_packages)})",
+                where="conda_packages",
+                remedy="use runtime miniforge, or take them out of the recipe",
+            )
         python = describe(self.executable)
         check_version(request.python, python.version)
         check_portable(python, arch=request.target.arch)

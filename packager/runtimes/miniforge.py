@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,10 +107,13 @@ class MiniforgeRuntime:
 
 
 def _verify(prefix: Path, tree: BundleTree, version: str) -> None:
-    """Run the packed Python with an empty environment. Raises PackagerError if it is not the one expected."""
+    """Run the packed Python with no environment but its own. Raises PackagerError if it is not the one expected."""
     python = prefix / tree.target.python_executable()
+    env = {"PATH": os.pathsep.join(str(prefix / folder) for folder in tree.target.path_folders())}
+    if root := os.environ.get("SYSTEMROOT"):  # without it Windows has no random numbers, and Python does not start
+        env["SYSTEMROOT"] = root
     try:
-        finished = run([python, "-I", "-B", "-c", _PROBE], cwd=prefix, env={}, timeout=300)
+        finished = run([python, "-I", "-B", "-c", _PROBE], cwd=prefix, env=env, timeout=300)
         found, where = json.loads(finished.stdout)
     except (CommandError, ValueError) as error:
         raise PackagerError(f"the packed Python does not run: {error}", where=str(python)) from error

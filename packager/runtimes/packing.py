@@ -100,7 +100,7 @@ def _fill_in(prefix: Path, placeholders: Sequence[Placeholder], *, environment: 
         if path.is_symlink() or name.startswith("conda-meta/"):
             continue
         content = path.read_bytes()
-        prefixes = [os.fsencode(environment)]
+        prefixes = [os.fsencode(environment), environment.as_posix().encode()]
         if name in known:
             prefixes.append(known[name].prefix.encode())
         if b"\0" in content or (name in known and known[name].binary):

@@ -79,7 +79,7 @@ def write_app(folder: Path, files: dict[str, str]) -> Path:
 def write_recipe(folder: Path, *lines: str, nodes: Sequence[Path] = ()) -> Path:
     """A recipe around the embedded example app, with nodes of the test's own and further lines."""
     example = Path(__file__).parents[2] / "examples" / "hello-comfy"
-    text = ["schema_version: 2", "version_id: trial", f"comfy: {{repo: {json.dumps(str(example))}}}"]
+    text = ["schema_version: 2", "version_id: trial", "runtime: host", f"comfy: {{repo: {json.dumps(str(example))}}}"]
     if nodes:
         text += ["custom_nodes:", *(f"  - {{repo: {json.dumps(str(node))}, name: {node.name}}}" for node in nodes)]
     path = folder / "trial.yml"

@@ -96,6 +96,7 @@ def gathered(packager: Packager, tmp_path: Path, files_url: str) -> tuple[Packag
     recipe = {
         "schema_version": 2,
         "version_id": "trial",
+        "runtime": "host",
         "comfy": {"repo": str(EXAMPLE)},
         "custom_nodes": [{"repo": "https://git.example.org/node"}],
         "models": [{"url": f"{files_url}/a.safetensors", "type": "vae"}],

@@ -26,10 +26,11 @@ def run(packager: Packager, *words: str | Path, **env: str) -> subprocess.Comple
 
 
 def spec(folder: Path, **changes: object) -> Path:
-    """A JSON document of schema_version 2, its repositories mirrored to local folders by the tests."""
+    """A JSON document of schema_version 2, its repositories mirrored to local folders by the tests, its Python ours."""
     value = {
         "schema_version": 2,
         "version_id": "wan22-fast",
+        "runtime": "host",
         "comfy": {"repo": "https://github.com/comfyanonymous/ComfyUI", "ref": "master", "commit": "a" * 40},
         "custom_nodes": [{"repo": "https://github.com/org/hello-node", "name": "hello", "commit": "b" * 40}],
         "models": [],

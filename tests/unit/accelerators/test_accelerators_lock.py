@@ -42,7 +42,8 @@ def write_recipe(tmp_path: Path, app: Path, indexes: Indexes) -> Callable[..., P
 
     def write(**fields: object) -> Path:
         path = tmp_path / "recipe.json"
-        path.write_text(json.dumps({"schema_version": 2, "version_id": "t", "comfy": {"repo": str(app)}, **fields}))
+        own = {"schema_version": 2, "version_id": "t", "runtime": "host", "comfy": {"repo": str(app)}}
+        path.write_text(json.dumps({**own, **fields}))
         return path
 
     return write

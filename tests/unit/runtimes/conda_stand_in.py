@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -24,6 +25,8 @@ def main() -> None:
     if options.prefix.exists():
         sys.exit("the prefix exists")
     asyncio.run(_create(options))
+    sys.stdout.flush()
+    os._exit(0)  # py-rattler's threads may still run, and now and then one dies of the end of the interpreter
 
 
 async def _create(options: argparse.Namespace) -> None:
@@ -42,8 +45,15 @@ async def _create(options: argparse.Namespace) -> None:
     await install(records, target_prefix=options.prefix, cache_dir=packages, show_progress=False)
 
 
+# As mamba 1 and 2 and conda all read a line; see conda/misc.py `url_pat`.
+_LINE = re.compile(r"(.+\.conda)#sha256:([0-9a-f]{64})")
+
+
 async def _exact(line: str, gateway: Gateway) -> RepoDataRecord:
-    url, _, digest = line.partition("#")
+    match = _LINE.fullmatch(line)
+    if not match:
+        sys.exit(f"not an explicit URL with a digest: {line}")
+    url, digest = match.groups()
     channel, _, file = url.rpartition("/")
     name = MatchSpec(file.rsplit("-", 2)[0])
     found = await gateway.query([Channel(channel.rpartition("/")[0])], _platforms(), [name], recursive=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -9,6 +10,7 @@ import subprocess
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import jsonschema
 import pytest
@@ -16,6 +18,7 @@ import yaml
 
 from packager import targets
 from packager.bundle import BundleTree
+from packager.cli import main
 from packager.console import Console
 from packager.errors import FetchError, InputError, PackagerError
 from packager.fetch.mirrors import Mirrors
@@ -27,7 +30,7 @@ from packager.runtimes.packing import pack
 
 pytest.importorskip("rattler", reason="py-rattler has no wheel for this machine")
 
-from conda_channel import PLACEHOLDER, make_channel, make_installer
+from conda_channel import PLACEHOLDER, index, make_channel, make_installer, make_package
 
 _FOLDER = Path(sys.modules[MiniforgeRuntime.__module__].__file__ or "").parent
 _QUIET = Console(quiet=True)
@@ -105,8 +108,10 @@ def test_the_table_follows_its_schema() -> None:
 def test_every_package_is_known_by_address_and_hash(world: World) -> None:
     head, *lines = world.facts.identity["explicit"].splitlines()
     assert head == "@EXPLICIT"
-    assert sorted(line.rpartition("/")[2].split("-")[0] for line in lines) == ["extra", "pip", "python"]
-    assert all(len(line.partition("#")[2]) == 64 for line in lines)
+    assert [line.rpartition("/")[2].split("-")[0] for line in lines] == ["extra", "python", "pip"], "dependencies first"
+    for line in lines:
+        url, _, digest = line.partition("#sha256:")
+        assert hashlib.sha256(Path(unquote(urlsplit(url).path)).read_bytes()).hexdigest() == digest
 
 
 def test_a_packed_python_runs_where_it_was_not_made_after_the_environment_is_gone(
@@ -180,6 +185,44 @@ def test_a_lock_with_another_hash_is_refused(world: World, own_cache: Path) -> N
     request = replace(world.request, explicit=explicit.strip()[:-1] + ("0" if last != "0" else "1") + "\n")
     with pytest.raises(CommandError, match="not in the channel with this hash"):
         MiniforgeRuntime().inspect(request)
+
+
+def test_a_lock_keeps_its_conda_packages_until_the_recipe_or_its_author_asks_for_others(
+    world: World, shared_cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On the command line. The channel gets a newer `extra` after the first lock."""
+    channel = Path(shutil.copytree(world.folder / "channel", tmp_path / "channel"))
+    (tmp_path / "core").mkdir()
+    (tmp_path / "core" / "main.py").write_text("")
+    recipe = {
+        "schema_version": 2,
+        "version_id": "demo",
+        "comfy": {"repo": "core"},
+        "channels": [channel.as_uri()],
+        "conda_packages": ["extra"],
+    }
+    mirror = f"https://github.com/={world.folder / 'github'}/"
+
+    def extra(*words: str, command: str = "lock", **changes: object) -> str:
+        (tmp_path / "demo.json").write_text(json.dumps({**recipe, **changes}))
+        means = ["--mirror", mirror, "--work", str(tmp_path / "work"), "--json"]
+        assert main([command, str(tmp_path / "demo.json"), *means, *words]) == 0
+        told = json.loads(capsys.readouterr().out)
+        runtime = (told if command == "lock" else told["lock"])["runtime"]
+        assert runtime["name"] == "miniforge", "the default"
+        (line,) = (line for line in runtime["explicit"].splitlines() if "/extra-" in line)
+        return line.rpartition("/")[2].partition("#")[0]
+
+    assert extra() == "extra-1.0-0.conda"
+    subdir = world.request.target.conda_subdir
+    make_package(channel, world.folder / "work" / "extra", name="extra", version="2.0", subdir=subdir, depends=[])
+    index(channel)
+    assert extra() == "extra-1.0-0.conda"
+    assert extra("--dry-run", command="build") == "extra-1.0-0.conda"
+    assert extra(description="another") == "extra-1.0-0.conda", "a change that has nothing to do with it"
+    assert extra(conda_packages=["extra=2"]) == "extra-2.0-0.conda"
+    assert extra(conda_packages=["extra<2"]) == "extra-1.0-0.conda"
+    assert extra("--upgrade") == "extra-2.0-0.conda"
 
 
 def test_an_environment_cut_short_is_made_anew(world: World, own_cache: Path) -> None:
