@@ -16,7 +16,7 @@ from packaging.utils import canonicalize_name
 from packager import uv
 from packager.accelerators import choose_torch
 from packager.conflicts import Wish
-from packager.console import Console
+from packager.console import Console, Rounds
 from packager.declared import declared_requirements
 from packager.document import read_document
 from packager.errors import InputError
@@ -70,16 +70,18 @@ def resolve(
         say = console.detail if item.reason == ELSEWHERE else console.warn
         say(f"{item.file}:{item.line}: left out '{item.text}': {item.reason}")
     asked = [wish for name, found in gathered.items() for wish in _wishes(name, found)]
-    settled = _settle(
-        recipe,
-        asked,
-        target=target,
-        python=lock.python_version,
-        folder=work / "uv",
-        origins=origins,
-        previous=previous,
-        upgrade=upgrade,
-    )
+    with console.rounds("resolving all requirements together", unit="questions to uv") as rounds:
+        settled = _settle(
+            recipe,
+            asked,
+            target=target,
+            python=lock.python_version,
+            folder=work / "uv",
+            origins=origins,
+            previous=previous,
+            upgrade=upgrade,
+            rounds=rounds,
+        )
     for decision in settled.decisions:
         console.warn(str(decision))
     counts = f"{len(settled.packages)} packages, {len(settled.decisions)} conflicts settled"
@@ -196,6 +198,7 @@ def _settle(
     origins: Origins,
     previous: Lock | None,
     upgrade: Collection[str],
+    rounds: Rounds,
 ) -> Settled:
     """The one resolution. `previous` and `upgrade` as in resolve()."""
     options = ["--python-version", python, "--python-platform", target.uv_platform, "--no-python-downloads"]
@@ -223,9 +226,11 @@ def _settle(
             overrides=tuple(choice.merged(recipe.overrides)),
             excludes=recipe.excludes,
             preferred=tuple(package.pin for package in kept if canonicalize_name(package.name) not in upgraded),
+            asked=rounds.advance,
         ),
         table=special_packages(),
         target=target.name,
         accelerator=recipe.accelerator,
+        rounds=rounds,
     )
     return settlement.run()
