@@ -83,7 +83,9 @@ def lock_recipe(
 ) -> tuple[Lock, Path]:
     """Write the recipe's lock beside it, unless a current one is there. `upgrade`: see Locking.refresh."""
     with exclusive(options.work):
-        locking = _locking(recipe, options, _inspect(recipe, options, console, renew=upgrade is not None), console)
+        request = _request(recipe, options, console, renew=upgrade is not None)
+        identity = runtimes.get(recipe.runtime).identify(request)
+        locking = _locking(recipe, options, identity, console)
         path = locking.beside_recipe
         locking.refresh(path, upgrade=upgrade)
         return load_lock(path), path
@@ -170,10 +172,11 @@ def _prepare(recipe: Recipe, options: BuildOptions, journal: Journal, console: C
     rules.select(recipe.cleanup.tier, recipe.cleanup.opt_in)
     for warning in folder_warnings(recipe.models):
         console.warn(warning)
-    facts = _inspect(recipe, options, console)
+    facts = runtimes.get(recipe.runtime).inspect(_request(recipe, options, console))
+    locking = _locking(recipe, options, runtimes.locked_identity(facts), console)
     return Stages(
         recipe=recipe,
-        lock=_locking(recipe, options, facts, console).obtain(journal, options.lock, refresh=options.refresh_lock),
+        lock=locking.obtain(journal, options.lock, refresh=options.refresh_lock),
         target=options.target,
         runtime=runtimes.get(recipe.runtime),
         facts=facts,
@@ -187,11 +190,13 @@ def _prepare(recipe: Recipe, options: BuildOptions, journal: Journal, console: C
     )
 
 
-def _inspect(recipe: Recipe, options: BuildOptions, console: Console, *, renew: bool = False) -> runtimes.RuntimeFacts:
+def _request(
+    recipe: Recipe, options: BuildOptions, console: Console, *, renew: bool = False
+) -> runtimes.RuntimeRequest:
     """The Python a lock names, where there is one and `renew` does not ask for a new one."""
     beside = beside_recipe(recipe, options.target)
     given = options.lock or (beside if beside.is_file() else None)
-    request = runtimes.RuntimeRequest(
+    return runtimes.RuntimeRequest(
         python=recipe.python,
         target=options.target,
         conda_packages=recipe.conda_packages,
@@ -203,7 +208,6 @@ def _inspect(recipe: Recipe, options: BuildOptions, console: Console, *, renew: 
         offline=options.origins.offline,
         console=console,
     )
-    return runtimes.get(recipe.runtime).inspect(request)
 
 
 def _locked_environment(path: Path) -> str | None:
@@ -214,11 +218,11 @@ def _locked_environment(path: Path) -> str | None:
         return None
 
 
-def _locking(recipe: Recipe, options: BuildOptions, facts: runtimes.RuntimeFacts, console: Console) -> Locking:
+def _locking(recipe: Recipe, options: BuildOptions, identity: dict[str, str], console: Console) -> Locking:
     return Locking(
         recipe=recipe,
         target=options.target,
-        runtime={name: facts.identity[name] for name in ("name", "python", "explicit") if name in facts.identity},
+        runtime=identity,
         origins=options.origins,
         work=options.work.resolve(),
         console=console,

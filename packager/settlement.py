@@ -60,8 +60,8 @@ class Settlement:
     decisions: list[Decision] = field(default_factory=list)
 
     def run(self) -> Settled:
-        """Resolve. Raises ResolveError that names the nodes and the lines of what cannot be settled, and FetchError that
-        names those of an address which cannot be had."""
+        """Resolve. Raises ResolveError with the nodes and the lines of what cannot be settled, FetchError with those of
+        an address that cannot be had."""
         asked = [*self.core, *self.nodes]
         try:
             return self._run(asked)
