@@ -19,7 +19,7 @@ _UNREACHABLE = re.compile(
 )
 _UNSOLVABLE = re.compile(
     r"no solution found|requirements are unsatisfiable|were not found in the (package registry|cache)|"
-    r"conflicting urls|URL dependencies must be|failed to (download and )?build",
+    r"conflicting urls|URL dependencies must be|does not match given name|failed to (download and )?build",
     re.IGNORECASE,
 )
 # What uv says of one requirement whose bytes it could not get; a build that fails is another matter.
