@@ -27,6 +27,7 @@ _INCLUDE = re.compile(r"^(?:-r|--requirement)(?:\s+|\s*=\s*|(?=[^\s-]))(?P<file>
 _OPTION_TAIL = re.compile(r"\s+--?[a-zA-Z].*$")  # `package==1.0 --hash=sha256:...`
 _LOGIN = re.compile(r"(?<=https://)[^/\s@]+@|(?<=//)[^/\s@:]+:[^/\s@]*@")  # a token, or user:password
 _ADDRESS = re.compile(r"^(?P<url>(git\+)?https://\S+?)(?P<marker>(\s+;|;\s).*)?$")
+_ADDRESSES = ("https://", "git+https://")
 _PATH = re.compile(r"^([a-zA-Z]:)?[./\\~]")
 _COMMENT = re.compile(r"(^|\s)#.*$")
 
@@ -180,7 +181,7 @@ def _objection(text: str) -> str | None:
         requirement = Requirement(text)
     except InvalidRequirement as error:
         return f"not a requirement (PEP 508): {str(error).splitlines()[0]}"
-    if requirement.url and not requirement.url.startswith(("https://", "git+https://")):
+    if requirement.url and not requirement.url.startswith(_ADDRESSES):
         return "an address that is not https: it would not be found on another machine"
     return None
 

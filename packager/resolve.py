@@ -19,7 +19,7 @@ from packager.conflicts import Wish
 from packager.console import Console, Rounds
 from packager.declared import declared_requirements
 from packager.document import read_document
-from packager.errors import InputError
+from packager.errors import FetchError, InputError
 from packager.fetch.sources import SourceRequest, pin_all, place_all
 from packager.lock import Lock, LockedRepository
 from packager.markers import applies, marker_environment
@@ -110,7 +110,22 @@ def _gather(
         replace=True,
     )
     environment = marker_environment(target, lock.python_version)
-    return _here({repo.name: declared_requirements(folder / repo.name) for repo in lock.repositories}, environment)
+    return _here({repo.name: _declared(repo.name, folder / repo.name) for repo in lock.repositories}, environment)
+
+
+def _declared(name: str, checkout: Path) -> Requirements:
+    """What repository `name` asks for. Raises FetchError for a file that is there and cannot be read: to go on without
+    would leave the node without its packages."""
+    try:
+        return declared_requirements(checkout)
+    except OSError as error:
+        file = Path(error.filename or checkout)
+        place = file.relative_to(checkout).as_posix() if file.is_relative_to(checkout) else file.name
+        raise FetchError(
+            f"cannot be read: {error.strerror or error}",
+            where=f"{name}/{place}:1",
+            remedy="make the file readable, or take the repository from elsewhere with --source",
+        ) from error
 
 
 def _held(recipe: Recipe, previous: Lock | None, upgrade: Collection[str]) -> Recipe:
