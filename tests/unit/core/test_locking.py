@@ -12,6 +12,7 @@ import pytest
 from simple_index import serve
 
 from packager.cli import main
+from packager.recipe import load_recipe
 from packager.runtimes import HostRuntime, RuntimeFacts, RuntimeRequest
 
 CORE = "click>=8.0\nidna==3.4\n"
@@ -69,6 +70,10 @@ def test_conflict_is_told_recorded_and_two_locks_agree(recipe: Path, capsys: pyt
     assert "conflict settled: idna" in said
     assert "a-node wants 'idna==3.7' (a-node/requirements.txt:2)" in said
     assert all(package["index"] and "@" not in package["index"] for package in value["packages"])
+    assert value["recipe_digest"] == load_recipe(recipe).digest
+    assert [repo["tree"].partition(":")[0] for repo in value["repositories"]] == ["sha256", "sha256"]
+    assert all(package["hashes"] for package in value["packages"])
+    assert set(value["runtime"]) == {"name", "python"}
     run(capsys, recipe, "--upgrade")
     assert Path(value["lock"]).read_bytes() == first
 
