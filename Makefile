@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.stamp
 
-.PHONY: quickstart test lint docs acceptance bench lock-dev clean
+.PHONY: quickstart test lint docs acceptance bench bench-lock lock-dev clean
 
 quickstart: $(STAMP)
 	$(BIN)/packager build quickstart -o dist
@@ -30,6 +30,10 @@ acceptance: $(STAMP)
 # TREE: a folder to compress, a real environment of a gigabyte or more.
 bench: $(STAMP)
 	$(BIN)/python benchmarks/archive.py $(TREE)
+
+# COMFYUI and NODES (each NAME=PATH): as above. Compares our lock with comfy-cli's compiler.
+bench-lock: $(STAMP)
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python benchmarks/locking.py --comfyui $(COMFYUI) $(addprefix --node ,$(NODES))
 
 $(STAMP): pyproject.toml requirements-dev.txt
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 10), "Python 3.10 or newer is needed, this is " + sys.version'

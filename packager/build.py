@@ -83,8 +83,9 @@ def lock_recipe(
 ) -> tuple[Lock, Path]:
     """Write the recipe's lock beside it, unless a current one is there. `upgrade`: see Locking.refresh."""
     with exclusive(options.work):
-        facts = _inspect(recipe, options, console, refresh=True, renew=upgrade == ())
-        locking = _locking(recipe, options, facts, console)
+        request = _request(recipe, options, console, refresh=True, renew=upgrade == ())
+        identity = runtimes.get(recipe.runtime).identify(request)
+        locking = _locking(recipe, options, identity, console)
         path = locking.beside_recipe
         locking.refresh(path, upgrade=upgrade)
         return load_lock(path), path
@@ -171,10 +172,11 @@ def _prepare(recipe: Recipe, options: BuildOptions, journal: Journal, console: C
     rules.select(recipe.cleanup.tier, recipe.cleanup.opt_in)
     for warning in folder_warnings(recipe.models):
         console.warn(warning)
-    facts = _inspect(recipe, options, console, refresh=options.refresh_lock)
+    facts = runtimes.get(recipe.runtime).inspect(_request(recipe, options, console, refresh=options.refresh_lock))
+    locking = _locking(recipe, options, runtimes.locked_identity(facts), console)
     return Stages(
         recipe=recipe,
-        lock=_locking(recipe, options, facts, console).obtain(journal, options.lock, refresh=options.refresh_lock),
+        lock=locking.obtain(journal, options.lock, refresh=options.refresh_lock),
         target=options.target,
         runtime=runtimes.get(recipe.runtime),
         facts=facts,
@@ -188,16 +190,16 @@ def _prepare(recipe: Recipe, options: BuildOptions, journal: Journal, console: C
     )
 
 
-def _inspect(
+def _request(
     recipe: Recipe, options: BuildOptions, console: Console, *, refresh: bool, renew: bool = False
-) -> runtimes.RuntimeFacts:
+) -> runtimes.RuntimeRequest:
     """The Python a lock names, where there is one and `renew` does not ask for a new one.
 
     `refresh`: the lock may be made anew, so what it names counts only while the recipe asks for the same environment.
     """
     beside = beside_recipe(recipe, options.target)
     given = options.lock or (beside if beside.is_file() else None)
-    request = runtimes.RuntimeRequest(
+    return runtimes.RuntimeRequest(
         python=recipe.python,
         target=options.target,
         conda_packages=recipe.conda_packages,
@@ -211,7 +213,6 @@ def _inspect(
         offline=options.origins.offline,
         console=console,
     )
-    return runtimes.get(recipe.runtime).inspect(request)
 
 
 def _locked_environment(path: Path, asked: str | None) -> str | None:
@@ -229,14 +230,12 @@ def _environment_asked(recipe: Recipe) -> str:
     return digest(recipe.python, recipe.conda_packages, recipe.channels)
 
 
-def _locking(recipe: Recipe, options: BuildOptions, facts: runtimes.RuntimeFacts, console: Console) -> Locking:
-    runtime = {name: value for name, value in facts.identity.items() if name in ("name", "python", "explicit")}
-    if "explicit" in runtime:
-        runtime["asked"] = _environment_asked(recipe)
+def _locking(recipe: Recipe, options: BuildOptions, identity: dict[str, str], console: Console) -> Locking:
+    asked = {"asked": _environment_asked(recipe)} if "explicit" in identity else {}
     return Locking(
         recipe=recipe,
         target=options.target,
-        runtime=runtime,
+        runtime={**identity, **asked},
         origins=options.origins,
         work=options.work.resolve(),
         console=console,

@@ -23,6 +23,8 @@ from packager.targets import Target
 # The program's parts that decide what a lock holds.
 _RESOLVING = {
     "accelerators",
+    "accounts.py",
+    "chains.py",
     "conflicts.py",
     "declared.py",
     "lock.py",

@@ -19,8 +19,13 @@ _UNREACHABLE = re.compile(
 )
 _UNSOLVABLE = re.compile(
     r"no solution found|requirements are unsatisfiable|were not found in the (package registry|cache)|"
-    r"conflicting urls|failed to (download and )?build",
+    r"conflicting urls|URL dependencies must be|does not match given name|failed to (download and )?build",
     re.IGNORECASE,
+)
+# What uv says of one requirement whose bytes it could not get; a build that fails is another matter.
+_NAMED = re.compile(r"\berror: Failed to (?:download|fetch|read)(?: and build)? `([^`]+)`")
+_NOT_HAD = re.compile(
+    r"Git operation failed|failed to fetch|failed to read|HTTP status|error sending request", re.IGNORECASE
 )
 # The tree must not share files with uv's cache: they are changed in place later.
 INTO_TREE = ("--link-mode", "copy", "--no-compile-bytecode")
@@ -28,15 +33,24 @@ _WAYS_OUT = "check the network and UV_DEFAULT_INDEX, or build --offline with --w
 
 
 def run_uv(arguments: Sequence[str | os.PathLike[str]], *, cwd: Path | None = None) -> process.Finished:
-    """Run uv. Raises FetchError where an index can't be reached, ResolveError where no set of versions fits, else
+    """Run uv. Raises FetchError where an index or address can't be reached (the requirement
+    is in its details, if it is one alone), ResolveError where no set of versions fits, else
     PackagerError, each with uv's own words."""
     finished = process.run([uv.find_uv_bin(), *arguments], cwd=cwd, env=_environment(), check=False)
     if finished.returncode == 0:
         return finished
     said = finished.output_tail
-    if _UNREACHABLE.search(said):
+    flat = " ".join(said.split())  # it breaks lines wherever they are full
+    if (named := _NAMED.search(flat)) and _NOT_HAD.search(flat):
+        raise FetchError(
+            f"`{named[1]}` cannot be fetched:\n{said}",
+            where="uv",
+            remedy="check the address and the network",
+            details={"requirement": named[1]},
+        )
+    if _UNREACHABLE.search(flat):
         raise FetchError(f"the package index cannot be reached:\n{said}", where="uv", remedy=_WAYS_OUT)
-    if _UNSOLVABLE.search(said):
+    if _UNSOLVABLE.search(flat):
         raise ResolveError(
             f"the packages cannot be had together:\n{said}",
             where="uv",

@@ -24,7 +24,7 @@ from packager.runtimes.copy_plan import CERTIFICATES
 from packager.runtimes.environments import Wish, obtain
 from packager.runtimes.installation import Tools, tool_folder
 from packager.runtimes.packing import pack
-from packager.runtimes.protocol import RuntimeFacts, RuntimeRequest, check_version
+from packager.runtimes.protocol import RuntimeFacts, RuntimeRequest, check_version, locked_identity
 
 _PROBE = "import json, platform, ssl, sys, zlib; print(json.dumps([platform.python_version(), sys.prefix]))"
 
@@ -78,6 +78,10 @@ class MiniforgeRuntime:
             },
             certificates=CERTIFICATES,
         )
+
+    def identify(self, request: RuntimeRequest) -> dict[str, str]:
+        """See Runtime. As long as `inspect` takes: a solution is known no sooner."""
+        return locked_identity(self.inspect(request))
 
     def provision(self, tree: BundleTree, facts: RuntimeFacts, *, console: Console) -> RuntimeFacts:
         """See Runtime. Raises PackagerError for an environment that cannot be packed as it is (see packing.pack)."""

@@ -53,6 +53,15 @@ class RuntimeFacts:
     certificates: PurePosixPath | None
 
 
+# The parts of an identity that a lock holds, where they are there.
+LOCKED = ("name", "python", "explicit")
+
+
+def locked_identity(facts: RuntimeFacts) -> dict[str, str]:
+    """What a lock holds of the Python of `facts`."""
+    return {name: facts.identity[name] for name in LOCKED if name in facts.identity}
+
+
 class Runtime(Protocol):
     """A source of Pythons that can be moved."""
 
@@ -62,6 +71,12 @@ class Runtime(Protocol):
 
     def inspect(self, request: RuntimeRequest) -> RuntimeFacts:
         """Which Python `request` will get. Writes to the cache alone. Raises InputError if it cannot be satisfied."""
+
+    def identify(self, request: RuntimeRequest) -> dict[str, str]:
+        """What a lock holds of the Python that `request` will get: those of its facts' identity that `LOCKED` names.
+
+        Writes to the cache alone, and looks no closer than it must. Raises InputError if it cannot be satisfied.
+        """
 
     def provision(self, tree: BundleTree, facts: RuntimeFacts, *, console: Console) -> RuntimeFacts:
         """Put the Python of `facts` at `tree.prefix`, which must be empty or absent; return what is now known of it.
