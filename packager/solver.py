@@ -21,7 +21,7 @@ class Solver:
     """`folder` is for uv's input and output. `options` go to every call (target, Python, torch build, wheels).
 
     `constraints`, `overrides` and `excludes` are the recipe's lines. `preferred` are `name==version` lines of an older
-    lock, which are kept where the wishes allow it.
+    lock, which are kept where the wishes allow it. `env` comes on top of the environment.
     """
 
     folder: Path
@@ -30,6 +30,7 @@ class Solver:
     overrides: tuple[str, ...] = ()
     excludes: tuple[str, ...] = ()
     preferred: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
     _known: dict[object, list[LockedPackage] | ResolveError] = field(default_factory=dict)
 
     def compile(
@@ -98,7 +99,7 @@ class Solver:
             if lines:
                 command += [f"--{option}", self._write(f"{option}.in", lines)]
         command += [self._write(f"{name}.txt", asked) for name, asked in layers.items()]
-        uv.run_uv(command, cwd=self.folder)
+        uv.run_uv(command, cwd=self.folder, env=self.env)
         return parse_compiled((self.folder / output).read_text(encoding="utf-8"))
 
     def _write(self, name: str, lines: Sequence[str]) -> str:

@@ -31,12 +31,14 @@ class NativePackage:
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """One way to have a package. `what` is an address of a wheel or a requirement; `index` the one to ask for it."""
+    """One way to have a package. `what` is an address of a wheel or a requirement; `index` the one to ask for it.
+    `requires` are the dependencies of a source that has to be built to be asked; None: it can be asked."""
 
     kind: Kind
     what: str
     sha256: str | None = None
     index: str | None = None
+    requires: tuple[str, ...] | None = None
 
     def __str__(self) -> str:
         place = f" from {self.index}" if self.index else ""
@@ -111,6 +113,7 @@ def _candidate(row: dict[str, Any], around: Surroundings) -> Candidate:
         what=row[kind].replace("{cp}", tag),
         sha256=row.get("sha256"),
         index=around.index if "index" in row else None,
+        requires=tuple(row["requires"]) if "requires" in row else None,
     )
 
 
