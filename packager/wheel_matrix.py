@@ -78,6 +78,16 @@ def check_native_packages(document: Document) -> Iterator[Fault]:
             yield document.fault(pointer, f"the wheel matrix has no '{name}'", remedy)
         elif name in names[:position]:
             yield document.fault(pointer, f"'{name}' is there twice", "keep one of the two")
+        else:
+            yield from _check_needs(document, name)
+
+
+def _check_needs(document: Document, name: str) -> Iterator[Fault]:
+    """Opt-in rules of the clean-up that would take away what the package works with."""
+    for position, rule in enumerate(document.value.get("cleanup", {}).get("opt_in", ())):
+        if rule in _matrix()[name].get("not_with", ()):
+            what = f"'{rule}' removes what {name} compiles with on the user's machine"
+            yield document.fault(("cleanup", "opt_in", position), what, f"leave out the rule, or {name}")
 
 
 def plan_native(packages: Sequence[NativePackage], around: Surroundings) -> tuple[NativePlan, ...]:

@@ -13,11 +13,13 @@ from pathlib import Path
 
 import pytest
 import setuptools
+import yaml
 from local_indexes import Indexes
 
-from packager import targets
+from packager import targets, wheel_matrix
 from packager.additions import Means, install_native
 from packager.bundle import BundleTree
+from packager.cleanup import load_rules
 from packager.distributions import installed
 from packager.errors import DocumentError, MismatchError, ResolveError
 from packager.lock import LockedPackage
@@ -288,3 +290,23 @@ def test_faulty_wish_is_refused(tmp_path: Path, value: object, what: str) -> Non
     path.write_text(json.dumps({**document, "native_packages": value}))
     with pytest.raises(DocumentError, match=what):
         load_recipe(path)
+
+
+@pytest.mark.parametrize("name", ["triton", "sageattention"])
+def test_recipe_cannot_give_up_what_its_package_compiles_with(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "recipe.json"
+    document = {"schema_version": 2, "version_id": "t", "comfy": {"repo": "https://example.org/c"}}
+    path.write_text(json.dumps({**document, "native_packages": [{"name": name}], "cleanup": {"opt_in": ["no-jit"]}}))
+    with pytest.raises(DocumentError, match=f"'no-jit' removes what {name} compiles with"):
+        load_recipe(path)
+    path.write_text(
+        json.dumps({**document, "native_packages": [{"name": "insightface"}], "cleanup": {"opt_in": ["no-jit"]}})
+    )
+    load_recipe(path)
+
+
+def test_matrix_names_rules_that_there_are() -> None:
+    known = {rule.id for rule in load_rules().rules}
+    matrix = yaml.safe_load(Path(wheel_matrix.__file__).with_name("wheel_matrix.yml").read_text())
+    for package in matrix["packages"].values():
+        assert set(package.get("not_with", ())) <= known
