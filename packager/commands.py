@@ -142,10 +142,19 @@ def delete(words: Namespace, console: Console) -> Result:
     if not words.yes:
         if not sys.stdin.isatty():
             raise InputError(f"would remove {what}", where="delete", remedy="say --yes, or look with --dry-run")
-        if input(f"Remove {what}? [y/N] ").strip().lower() not in ("y", "yes"):
-            return Result(text="nothing was removed")
+        if not _confirmed(f"Remove {what}?"):
+            return Result(value={**value, "removed": 0}, text="nothing was removed")
     delete_realized(words.id, words.home, plan, console)
     return Result(value=value, text=f"removed {what}")
+
+
+def _confirmed(question: str) -> bool:
+    """Ask on stderr, since stdout may have to be one JSON object. The end of the input is a no."""
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    try:
+        return input().strip().lower() in ("y", "yes")
+    except EOFError:
+        return False
 
 
 def verify(words: Namespace, console: Console) -> Result:
