@@ -59,7 +59,7 @@ def _exact(line: str, scratch: Path) -> RepoDataRecord:
         if member.name == "info/index.json":
             index.write_bytes(tar.extractfile(member).read())
             break
-    record = PackageRecord.from_index_json(index, size=path.stat().st_size, sha256=bytes.fromhex(wanted))
+    record = PackageRecord.from_index_json(index, size=path.stat().st_size, sha256=wanted)
     return RepoDataRecord(record, path.name, url, url.rsplit("/", 2)[0])
 
 
