@@ -4,17 +4,24 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.stamp
 
-.PHONY: quickstart test acceptance bench lock-dev clean
+.PHONY: quickstart test lint docs acceptance bench lock-dev clean
 
 quickstart: $(STAMP)
 	$(BIN)/packager build quickstart -o dist
 	$(BIN)/python examples/try_bundle.py dist
 
-test: $(STAMP)
+test: lint
+	$(BIN)/pytest -n 2 $(PYTEST_ARGS)
+
+lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -n 2 $(PYTEST_ARGS)
+	$(BIN)/python docs/generate.py --check
+
+# The reference pages that follow from the recipe's schema and the clean-up rules.
+docs: $(STAMP)
+	$(BIN)/python docs/generate.py
 
 # COMFYUI: a local copy of its repository. NODES: local copies of node repositories, each PATH or NAME=PATH.
 acceptance: $(STAMP)

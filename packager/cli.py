@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from packager import commands, resources, targets
+from packager.accelerators import AUTO, accelerators
 from packager.console import Console
 from packager.errors import INTERRUPTED, PackagerError
+from packager.release_cli import add_cache, add_release_commands
 
 _EPILOG = """\
 examples:
@@ -96,13 +98,14 @@ def _parser() -> argparse.ArgumentParser:
     _add_lock(added)
     _add_local_commands(add)
     _add_tree_commands(add)
-    added = add("cache", commands.cache, "show or clear the download cache")
-    added.add_argument("action", choices=("path", "info", "clear"), help="what to do")
+    add_release_commands(add, _add_means)
+    add_cache(add)
     return parser
 
 
 def _add_lock(parser: argparse.ArgumentParser) -> None:
     _add_means(parser)
+    _add_accelerator(parser)
     _add_work(parser)
     parser.add_argument(
         "--target",
@@ -126,8 +129,18 @@ def _add_lock(parser: argparse.ArgumentParser) -> None:
 
 def _add_recipe(parser: argparse.ArgumentParser) -> None:
     _add_means(parser)
+    _add_accelerator(parser)
     parser.add_argument(
         "--target", metavar="T", choices=sorted(targets.TARGETS), help="one of %(choices)s; this machine's"
+    )
+
+
+def _add_accelerator(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--accelerator",
+        metavar="A",
+        choices=sorted([AUTO, *accelerators()]),
+        help="the build of torch, in place of the recipe's: %(choices)s",
     )
 
 

@@ -47,7 +47,7 @@ class Result:
 
 
 def build(words: Namespace, console: Console) -> Result:
-    recipe, options = _use_gathered(_recipe(words), words, console)
+    recipe, options = _use_gathered(recipe_of(words), words, console)
     if words.dry_run:
         return _planned(plan_build(recipe, options, console))
     report = build_bundle(recipe, options, console)
@@ -83,12 +83,12 @@ def validate(words: Namespace, _: Console) -> Result:
 
 
 def lock(words: Namespace, console: Console) -> Result:
-    recipe = _recipe(words)
+    recipe = recipe_of(words)
     upgrade = None if words.upgrade is None else tuple(words.upgrade)
     written = []
     for name in dict.fromkeys(words.targets or [targets.current().name]):
         words.target = name
-        options = _options(words, recipe)
+        options = options_of(words, recipe)
         settled = _settle_accelerator(recipe, options, console)
         written.append(lock_recipe(settled, options, console, upgrade=upgrade))
     if words.explain:
@@ -104,8 +104,8 @@ def lock(words: Namespace, console: Console) -> Result:
 
 
 def download(words: Namespace, console: Console) -> Result:
-    recipe = dataclasses.replace(_recipe(words), offline=False)
-    options = _options(words, recipe)
+    recipe = dataclasses.replace(recipe_of(words), offline=False)
+    options = options_of(words, recipe)
     recipe = _settle_accelerator(recipe, options, console)
     locked = plan_build(recipe, options, console)
     manifest = gather(
@@ -124,7 +124,7 @@ def download(words: Namespace, console: Console) -> Result:
 
 def realize(words: Namespace, console: Console) -> Result:
     words.tier = words.tier or "none"
-    recipe, options = _use_gathered(_recipe(words), words, console)
+    recipe, options = _use_gathered(recipe_of(words), words, console)
     if words.dry_run:
         with tempfile.TemporaryDirectory(prefix="packager-realize-") as scratch:
             return _planned(plan_build(recipe, dataclasses.replace(options, work=Path(scratch)), console))
@@ -230,11 +230,13 @@ def cache(words: Namespace, _: Console) -> Result:
     return Result(value={"path": str(store.root)}, text=str(store.root))
 
 
-def _recipe(words: Namespace) -> Recipe:
+def recipe_of(words: Namespace) -> Recipe:
     """The recipe with what the command line says in its place."""
     recipe = load_recipe(find_recipe(words.recipe))
     given = vars(words)
     changes: dict[str, Any] = {}
+    if given.get("accelerator"):
+        changes["accelerator"] = words.accelerator
     if given.get("runtime"):
         changes["runtime"] = words.runtime
     if given.get("bundle_version"):
@@ -251,7 +253,7 @@ def _recipe(words: Namespace) -> Recipe:
 
 def _use_gathered(recipe: Recipe, words: Namespace, console: Console) -> tuple[Recipe, BuildOptions]:
     """Recipe and options, with everything taken from --wheels-dir if `packager download` made that folder."""
-    options = _options(words, recipe)
+    options = options_of(words, recipe)
     recipe = _settle_accelerator(recipe, options, console)
     gathered = open_gathered(options.origins.wheels) if options.origins.wheels else None
     if gathered is None:
@@ -269,7 +271,7 @@ def _settle_accelerator(recipe: Recipe, options: BuildOptions, console: Console)
     return dataclasses.replace(recipe, accelerator=found.accelerator)
 
 
-def _options(words: Namespace, recipe: Recipe) -> BuildOptions:
+def options_of(words: Namespace, recipe: Recipe) -> BuildOptions:
     target = targets.get(words.target) if words.target else targets.current()
     settings = load_settings(sources=words.source, mirrors=words.mirror)
     given = vars(words)

@@ -43,8 +43,9 @@ _RESOLVING = {
 
 
 def beside_recipe(recipe: Recipe, target: Target) -> Path:
-    """Where the lock of `recipe` lies that its author keeps."""
-    return recipe.path.with_name(f"{recipe.path.stem}.{target.name}.lock.json")
+    """Where the lock of `recipe` lies that its author keeps: one a target and accelerator."""
+    build = f"{target.name}-{recipe.accelerator}" if recipe.accelerator else target.name
+    return recipe.path.with_name(f"{recipe.path.stem}.{build}.lock.json")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -63,6 +63,14 @@ class Archive:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Release:
+    """Which bundles a release has; empty: see releases/matrix.py."""
+
+    targets: tuple[str, ...] = ()
+    accelerators: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """A valid recipe, defaults filled in. `path` is where it was read from; `digest` is of its content alone."""
 
@@ -96,6 +104,7 @@ class Recipe:
     system_libraries: tuple[str, ...] = ()
     cleanup: Cleanup
     archive: Archive
+    release: Release = Release()
 
     @property
     def repositories(self) -> tuple[Repository, ...]:
@@ -203,6 +212,7 @@ def _build(value: dict[str, Any], path: Path) -> Recipe:
             ),
             max_path=archive.get("max_path"),
         ),
+        release=Release(**{key: tuple(names) for key, names in value.get("release", {}).items()}),
     )
 
 

@@ -14,12 +14,21 @@ from packager.bundle import APP_DIR
 from packager.console import Console
 from packager.errors import InputError
 from packager.filesystem import remove_tree, sha256_file, walk_files
+from packager.lock import Lock
 from packager.parts import manifest_path
+from packager.recipe import Recipe
 from packager.relocation.path_budget import path_budget
 from packager.targets import Target
 
 # What lies beside the archives, by what follows the stem in its name.
-SIDECARS = (".manifest.json", ".report.json", ".report.html")
+LOCK_SUFFIX = ".lock.json"
+SIDECARS = (".manifest.json", ".report.json", ".report.html", LOCK_SUFFIX)
+
+
+def file_stem(recipe: Recipe, target: Target) -> str:
+    """The name of the release files without suffix: NAME-VERSION-TARGET, and the accelerator if the recipe has one."""
+    parts = [recipe.name, recipe.version, target.name]
+    return "-".join([*parts, recipe.accelerator] if recipe.accelerator else parts)
 
 
 def measure(root: Path) -> dict[str, int]:
@@ -34,6 +43,13 @@ def measure(root: Path) -> dict[str, int]:
         files += 1
         size += status.st_size
     return {"files": files, "bytes": size}
+
+
+def add_lock(archives: Path, stem: str, lock: Lock) -> None:
+    """Put the lock among the finished `archives`: by it two releases are compared, and one is made again."""
+    path = archives / f"{stem}{LOCK_SUFFIX}"
+    lock.save(path)
+    update_checksums(archives, {path.name: sha256_file(path)})
 
 
 def publish(archives: Path, output: Path) -> dict[str, str]:

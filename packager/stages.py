@@ -159,7 +159,8 @@ class Stages:
         return proof.to_json()
 
     def publish(self) -> dict[str, str]:
-        """The release files, from the work folder to the output folder."""
+        """The release files, from the work folder to the output folder, and the lock that makes them again."""
+        release.add_lock(self.archives, self.stem, self.lock)
         return release.publish(self.archives, self.output)
 
     def _proof(self, archive: Path) -> Proof:
@@ -201,8 +202,7 @@ class Stages:
     @property
     def stem(self) -> str:
         """The release files' name without suffix."""
-        parts = [self.recipe.name, self.recipe.version, self.target.name]
-        return "-".join([*parts, self.recipe.accelerator] if self.recipe.accelerator else parts)
+        return release.file_stem(self.recipe, self.target)
 
     @property
     def build_paths(self) -> list[str]:
@@ -227,6 +227,9 @@ class Stages:
             "glibc_floor": self.results["relocate"]["glibc_floor"],
             "launch": {"args": list(recipe.launch_args)},
             "system_libraries": list(recipe.system_libraries),
+            "repositories": [
+                {"name": repo.name, "commit": repo.commit, "tree": repo.tree} for repo in self.lock.repositories
+            ],
             "created_from": {"recipe_digest": recipe.digest, "lock_digest": self.lock.digest},
         }
 
