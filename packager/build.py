@@ -264,6 +264,7 @@ def _report(stages: Stages, journal: Journal) -> dict[str, Any]:
         "asked": lock["asked"],
         "conflicts": lock["decisions"],
         "removed": lock["removed"],
+        "additions": lock["additions"],
         "install": {key: results["install"][key] for key in _INSTALLED},
         "warnings": stages.console.warnings,
     }

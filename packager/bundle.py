@@ -12,6 +12,7 @@ APP_DIR = "ComfyUI"
 NODES_DIR = f"{APP_DIR}/custom_nodes"
 MODELS_DIR = f"{APP_DIR}/models"
 PORTABLE_DIR = "portable"
+MANIFEST_NAME = "manifest.json"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,7 +24,6 @@ from packager.explain import explain
 from packager.fetch.cache import Cache, default_cache_root
 from packager.fetch.mirrors import Mirrors
 from packager.gather import gather, open_gathered
-from packager.install import plan_additions
 from packager.lock import Lock
 from packager.models import folder_warnings
 from packager.origins import Origins
@@ -50,7 +49,7 @@ class Result:
 def build(words: Namespace, console: Console) -> Result:
     recipe, options = _use_gathered(recipe_of(words), words, console)
     if words.dry_run:
-        return _planned(recipe, plan_build(recipe, options, console))
+        return _planned(plan_build(recipe, options, console))
     report = build_bundle(recipe, options, console)
     return Result(value={key: report[key] for key in _BUILD_KEYS}, text=_build_summary(report))
 
@@ -58,11 +57,10 @@ def build(words: Namespace, console: Console) -> Result:
 _BUILD_KEYS = ("archives", "root", "report", "stages", "size", "files", "proof")
 
 
-def _planned(recipe: Recipe, locked: Lock) -> Result:
+def _planned(locked: Lock) -> Result:
     lines = [f"{repo.name} {repo.commit[:12] or repo.tree[:19]} {repo.url}" for repo in locked.repositories]
     lines += [f"{package.pin} from {package.index}" if package.index else package.pin for package in locked.packages]
-    additions = plan_additions(recipe, locked)
-    return Result(value={"lock": locked.to_json(), "additions": additions}, text="\n".join([*lines, *additions]))
+    return Result(value={"lock": locked.to_json()}, text="\n".join([*lines, *map(str, locked.additions)]))
 
 
 def _build_summary(report: dict[str, Any]) -> str:
@@ -97,11 +95,10 @@ def lock(words: Namespace, console: Console) -> Result:
         answers = [explain(locked, words.explain, where=str(path)) for locked, path in written]
         value = answers[0].to_json() if len(answers) == 1 else {"targets": [answer.to_json() for answer in answers]}
         return Result(value=value, text="\n\n".join(map(str, answers)))
-    lines = [
-        f"{path}: {len(locked.repositories)} repositories, {len(locked.packages)} packages, "
-        f"{len(locked.decisions)} conflicts settled"
-        for locked, path in written
-    ]
+    lines = []
+    for locked, path in written:
+        counts = f"{len(locked.repositories)} repositories, {len(locked.packages)} packages"
+        lines += [f"{path}: {counts}, {len(locked.decisions)} conflicts settled", *map(str, locked.additions)]
     values = [{"lock": str(path), **locked.to_json()} for locked, path in written]
     return Result(value=values[0] if len(values) == 1 else {"locks": values}, text="\n".join(lines))
 
@@ -130,7 +127,7 @@ def realize(words: Namespace, console: Console) -> Result:
     recipe, options = _use_gathered(recipe_of(words), words, console)
     if words.dry_run:
         with tempfile.TemporaryDirectory(prefix="packager-realize-") as scratch:
-            return _planned(recipe, plan_build(recipe, dataclasses.replace(options, work=Path(scratch)), console))
+            return _planned(plan_build(recipe, dataclasses.replace(options, work=Path(scratch)), console))
     done = realize_recipe(recipe, options, words.home, console, models_dir=words.models_dir)
     unmet = sum(len(lines) for lines in done["needs"].values())
     return Result(value=done, text=f"{done['root']}: {done['files']} files, {unmet} unmet requirements of nodes")
@@ -145,10 +142,19 @@ def delete(words: Namespace, console: Console) -> Result:
     if not words.yes:
         if not sys.stdin.isatty():
             raise InputError(f"would remove {what}", where="delete", remedy="say --yes, or look with --dry-run")
-        if input(f"Remove {what}? [y/N] ").strip().lower() not in ("y", "yes"):
-            return Result(text="nothing was removed")
+        if not _confirmed(f"Remove {what}?"):
+            return Result(value={**value, "removed": 0}, text="nothing was removed")
     delete_realized(words.id, words.home, plan, console)
     return Result(value=value, text=f"removed {what}")
+
+
+def _confirmed(question: str) -> bool:
+    """Ask on stderr, since stdout may have to be one JSON object. The end of the input is a no."""
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    try:
+        return input().strip().lower() in ("y", "yes")
+    except EOFError:
+        return False
 
 
 def verify(words: Namespace, console: Console) -> Result:

@@ -29,13 +29,18 @@ _RESOLVING = {
     "declared.py",
     "lock.py",
     "markers.py",
+    "patches.py",
+    "pins.py",
     "requirements.py",
     "resolve.py",
+    "settle_additions.py",
     "settlement.py",
     "solver.py",
     "special_packages.py",
     "special_packages.yml",
     "uv.py",
+    "wheel_matrix.py",
+    "wheel_matrix.yml",
 }
 
 

@@ -24,9 +24,11 @@ from packager.fetch.sources import SourceRequest, pin_all, place_all
 from packager.lock import Lock, LockedRepository
 from packager.markers import applies, marker_environment
 from packager.origins import Origins
+from packager.pins import git_environment
 from packager.recipe import Recipe, Repository
 from packager.requirements import Removed, Requirements
 from packager.settings import Settings
+from packager.settle_additions import settle_additions
 from packager.settlement import PYTHON_PACKAGES, Settled, Settlement
 from packager.solver import Solver
 from packager.special_packages import special_packages
@@ -88,13 +90,17 @@ def resolve(
     console.info(f"{len(repositories)} repositories, {counts}")
     for field in (PYTHON_PACKAGES, "constraints", "overrides"):
         asked += _recipe_wishes(recipe, field, getattr(recipe, field))
-    return replace(
+    lock = replace(
         lock,
         packages=settled.packages,
         asked=tuple(asked),
         decisions=settled.decisions,
         removed=tuple(removed),
     )
+    additions = settle_additions(
+        recipe, lock, target=target, origins=origins, folder=work / "additions", console=console, previous=previous
+    )
+    return replace(lock, additions=additions)
 
 
 def _gather(
@@ -242,6 +248,7 @@ def _settle(
             excludes=recipe.excludes,
             preferred=tuple(package.pin for package in kept if canonicalize_name(package.name) not in upgraded),
             asked=rounds.advance,
+            env=git_environment(origins.mirrors),
         ),
         table=special_packages(),
         target=target.name,

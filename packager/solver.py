@@ -30,7 +30,8 @@ class Solver:
     """`folder` is for uv's input and output. `options` go to every call (target, Python, torch build, wheels).
 
     `constraints`, `overrides` and `excludes` are the recipe's lines. `preferred` are `name==version` lines of an older
-    lock, which are kept where the wishes allow it. `asked` is called after each call of uv.
+    lock, which are kept where the wishes allow it. `asked` is called after each call of uv; `env` comes on top of the
+    environment.
     """
 
     folder: Path
@@ -40,6 +41,7 @@ class Solver:
     excludes: tuple[str, ...] = ()
     preferred: tuple[str, ...] = ()
     asked: Callable[[], None] = lambda: None
+    env: Mapping[str, str] = field(default_factory=dict)
     _known: dict[object, Solution | ResolveError] = field(default_factory=dict)
 
     def compile(
@@ -110,7 +112,7 @@ class Solver:
             if lines:
                 command += [f"--{option}", self._write(f"{option}.in", lines)]
         command += [self._write(f"{name}.txt", asked) for name, asked in layers.items()]
-        uv.run_uv(command, cwd=self.folder)
+        uv.run_uv(command, cwd=self.folder, env=self.env)
         return _solution((self.folder / output).read_text(encoding="utf-8"))
 
     def _write(self, name: str, lines: Sequence[str]) -> str:

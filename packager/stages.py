@@ -15,7 +15,7 @@ from packager import cleanup, elf, helpers, release
 from packager.archive.admission import Limits
 from packager.archive.archive_tree import archive_tree, source_date_epoch
 from packager.archive.extract import extract
-from packager.bundle import APP_DIR, BundleTree
+from packager.bundle import APP_DIR, MANIFEST_NAME, BundleTree
 from packager.cleanup import RuleSet
 from packager.console import Console, format_bytes
 from packager.errors import ProofError
@@ -128,7 +128,7 @@ class Stages:
                 root_name=self.recipe.root,
                 target=self.target,
                 bundle=self.bundle_facts,
-                manifest_member=f"{self.tree.portable.name}/manifest.json",
+                manifest_member=f"{self.tree.portable.name}/{MANIFEST_NAME}",
                 level=self.recipe.archive.level,
                 max_part_size=self.recipe.archive.max_part_size,
                 is_first=release.is_first_part,

@@ -21,12 +21,18 @@ from packager.bundle import BundleTree
 from packager.cli import main
 from packager.console import Console
 from packager.errors import FetchError, InputError, PackagerError
+from packager.fetch.cache import Cache
 from packager.fetch.mirrors import Mirrors
 from packager.filesystem import tree_digest
+from packager.gather_runtime import gather_runtime
+from packager.lock import Lock
+from packager.origins import Origins
 from packager.process import CommandError
+from packager.recipe import load_recipe
 from packager.runtimes import HostRuntime, MiniforgeRuntime, RuntimeFacts, RuntimeRequest
 from packager.runtimes.installation import tool_folder
 from packager.runtimes.packing import pack
+from packager.settings import Settings
 
 pytest.importorskip("rattler", reason="py-rattler has no wheel for this machine")
 
@@ -112,6 +118,46 @@ def test_every_package_is_known_by_address_and_hash(world: World) -> None:
     for line in lines:
         url, _, digest = line.partition("#sha256:")
         assert hashlib.sha256(Path(unquote(urlsplit(url).path)).read_bytes()).hexdigest() == digest
+
+
+def test_a_gathered_python_is_made_where_neither_channel_nor_installer_is(
+    world: World, own_cache: Path, tmp_path: Path
+) -> None:
+    """As `packager download` and then `build --offline` do; what cannot be had is told all at once."""
+    recipe_file = tmp_path / "recipe.json"
+    document = {"schema_version": 2, "version_id": "t", "comfy": {"repo": "https://example.org/c"}}
+    recipe_file.write_text(json.dumps({**document, "runtime": "miniforge"}))
+    explicit = world.facts.identity["explicit"]
+    runtime = {"name": "miniforge", "python": world.facts.python_version, "explicit": explicit}
+    lock = Lock(
+        version_id="t",
+        recipe_digest="",
+        target=world.request.target.name,
+        accelerator=None,
+        runtime=runtime,
+        repositories=(),
+        packages=(),
+    )
+    origins = Origins(settings=Settings(), cache=Cache(own_cache), mirrors=world.request.mirrors)
+    means = {"target": world.request.target, "origins": origins, "console": _QUIET}
+    pantry = tmp_path / "pantry"
+    mirrors = gather_runtime(load_recipe(recipe_file), lock, pantry, **means)
+    assert len(mirrors) == len(explicit.splitlines()) + 1  # an installer with its checksum, and @EXPLICIT is no package
+    away = [world.folder / "channel", world.folder / "github"]
+    for folder in away:
+        folder.rename(folder.with_name(f"{folder.name} away"))
+    try:
+        own = Mirrors.from_pairs({url: str(pantry / path) for url, path in mirrors.items()})
+        facts = MiniforgeRuntime().inspect(replace(world.request, explicit=explicit, mirrors=own, offline=True))
+        missing = [line.partition("#")[0].rpartition("/")[2] for line in explicit.splitlines()[1:]]
+        empty = {**means, "origins": replace(origins, cache=Cache(tmp_path / "empty"))}
+        with pytest.raises(FetchError) as caught:
+            gather_runtime(load_recipe(recipe_file), lock, tmp_path / "other", **empty)
+    finally:
+        for folder in away:
+            folder.with_name(f"{folder.name} away").rename(folder)
+    assert facts.identity["explicit"] == explicit
+    assert all(name in str(caught.value) for name in [*missing, world.request.target.miniforge_installer])
 
 
 def test_a_packed_python_runs_where_it_was_not_made_after_the_environment_is_gone(
