@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from conda_pack import CondaEnv, CondaPackException
 
 from packager.errors import PackagerError
 from packager.filesystem import remove_tree, walk_files, write_atomic, write_json
+from packager.prefix_files import PrefixFile
 from packager.runtimes.environments import read_metadata
 from packager.runtimes.miniforge_table import miniforge_table
 
@@ -31,10 +33,11 @@ class Placeholder:
     binary: bool
 
 
-def pack(environment: Path, destination: Path, *, known_as: Path) -> None:
+def pack(environment: Path, destination: Path, *, known_as: Path) -> tuple[PrefixFile, ...]:
     """Make `destination`, an absent folder, from `environment`; scripts in it name the prefix `known_as`.
 
-    Binary files keep the placeholder of their package, which is nobody's path. Bytecode and the folders' history stay
+    Returns the files in which something stands for the prefix: in binary files the placeholder of their package, which
+    is nobody's path, in text files the neutral prefix. Bytecode and the folders' history stay
     behind: equal environments give equal trees. Raises PackagerError for an environment that has lost files, holds an
     editable install, or was changed by others, and for a result that is not whole.
     """
@@ -60,7 +63,7 @@ def pack(environment: Path, destination: Path, *, known_as: Path) -> None:
     remove_tree(staging)
     _remove_additions(destination, own)
     placeholders = list(_placeholders(metadata))
-    _fill_in(destination, placeholders, environment=environment, known_as=known_as)
+    texts = _fill_in(destination, placeholders, environment=environment, known_as=known_as)
     problems = [*_missing(destination, metadata), *_unfilled(destination, placeholders)]
     if problems:
         raise PackagerError(
@@ -69,6 +72,8 @@ def pack(environment: Path, destination: Path, *, known_as: Path) -> None:
             remedy="remove the environment and build again",
         )
     _neutral_metadata(destination)
+    binaries = [PrefixFile(path=p.path, kind="binary", placeholder=p.prefix) for p in placeholders if p.binary]
+    return tuple(sorted([*texts, *binaries], key=lambda file: file.path))
 
 
 def _left_out(folder: str, names: list[str]) -> list[str]:
@@ -92,36 +97,46 @@ def _placeholders(metadata: Sequence[dict[str, Any]]) -> Iterator[Placeholder]:
                 )
 
 
-def _fill_in(prefix: Path, placeholders: Sequence[Placeholder], *, environment: Path, known_as: Path) -> None:
+def _fill_in(
+    prefix: Path, placeholders: Sequence[Placeholder], *, environment: Path, known_as: Path
+) -> list[PrefixFile]:
     """Text files: their package's placeholder, and the environment's own path where conda wrote it."""
     known = {item.path: item for item in placeholders}
+    neutral = miniforge_table().neutral_prefix
+    filled = []
     for path in walk_files(prefix):
         name = path.relative_to(prefix).as_posix()
         if path.is_symlink() or name.startswith("conda-meta/"):
             continue
         content = path.read_bytes()
-        prefixes = [os.fsencode(environment)]
-        if name in known:
-            prefixes.append(known[name].prefix.encode())
-        if b"\0" in content or (name in known and known[name].binary):
+        if known[name].binary if name in known else b"\0" in content:
             continue
-        filled = content
-        for old in prefixes:
-            filled = _filled(filled, old, known_as, whole=miniforge_table().is_relocated(name))
-        if filled != content:
-            write_atomic(path, filled)
+        prefixes = [os.fsencode(environment), *([known[name].prefix.encode()] if name in known else [])]
+        changed, places = _filled(content, prefixes, known_as, whole=miniforge_table().is_relocated(name))
+        if changed != content:
+            write_atomic(path, changed)
+        if places:
+            from_end = tuple(len(changed) - place for place in places)
+            filled.append(PrefixFile(path=name, kind="text", placeholder=neutral, from_end=from_end))
+    return filled
 
 
-def _filled(content: bytes, old: bytes, known_as: Path, *, whole: bool) -> bytes:
-    """`content` with `old` as `known_as` where relocation will look for it, as the neutral prefix elsewhere."""
-    place = os.fsencode(known_as)
-    if whole:
-        return content.replace(old, place)
-    lines = content.split(b"\n")
+def _filled(content: bytes, prefixes: Sequence[bytes], known_as: Path, *, whole: bool) -> tuple[bytes, list[int]]:
+    """`content` with `known_as` for `prefixes` where relocation will look for it, the neutral prefix elsewhere.
+
+    Beside it where the neutral prefix was put, in bytes from the start.
+    """
+    pattern = re.compile(b"|".join(re.escape(prefix) for prefix in prefixes))
     head = _HEAD_LINES if content.startswith(b"#!/bin/sh\n'''exec'") else int(content.startswith(b"#!"))
-    top = [line.replace(old, place) for line in lines[:head]]
-    neutral = miniforge_table().neutral_prefix.encode()
-    return b"\n".join([*top, *(line.replace(old, neutral) for line in lines[head:])])
+    size = len(content) if whole else sum(len(line) + 1 for line in content.split(b"\n")[:head])
+    made = pattern.sub(lambda _: os.fsencode(known_as), content[:size])
+    places = []
+    first, *rest = pattern.split(content[size:])
+    made += first
+    for part in rest:
+        places.append(len(made))
+        made += miniforge_table().neutral_prefix.encode() + part
+    return made, places
 
 
 def _missing(prefix: Path, metadata: Sequence[dict[str, Any]]) -> Iterator[str]:

@@ -24,6 +24,8 @@ def main() -> None:
     if options.prefix.exists():
         sys.exit("the prefix exists")
     asyncio.run(_create(options))
+    sys.stdout.flush()
+    os._exit(0)  # py-rattler's threads may crash an interpreter that ends while they do
 
 
 async def _create(options: argparse.Namespace) -> None:
