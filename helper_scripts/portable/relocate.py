@@ -136,7 +136,9 @@ def apply(plan: Plan) -> None:
         state.under_way = os.fsdecode(plan.prefix)
         _write_state(plan.root, state)
         for change, fresh in zip(plan.changes, staged, strict=True):
-            fresh.replace(plan.root / change.file.path)
+            path = plan.root / change.file.path
+            shutil.copymode(path, fresh)  # not before: codesign writes to it
+            fresh.replace(path)
         state.prefix, state.under_way = state.under_way, None
         state.signed = {path: digests[-1:] for path, digests in state.signed.items()}
         _write_state(plan.root, state)
@@ -194,7 +196,6 @@ def _stage(plan: Plan, staging: Path) -> list[Path]:
         fresh = staging / str(number) / path.name
         fresh.parent.mkdir(parents=True)
         _write(fresh, change.file.rewritten(content, change.old, plan.prefix))
-        shutil.copymode(path, fresh)
         staged.append(fresh)
     return staged
 
