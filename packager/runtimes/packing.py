@@ -13,7 +13,7 @@ from typing import Any
 
 from conda_pack import CondaEnv, CondaPackException
 
-from packager.errors import PackagerError
+from packager.errors import InputError, PackagerError
 from packager.filesystem import remove_tree, walk_files, write_atomic, write_json
 from packager.prefix_files import PrefixFile
 from packager.runtimes.environments import read_metadata
@@ -39,11 +39,11 @@ def pack(environment: Path, destination: Path, *, known_as: Path) -> tuple[Prefi
     Returns the files in which something stands for the prefix: in binary files the placeholder of their package, which
     is nobody's path, in text files the neutral prefix. Bytecode and the folders' history stay
     behind: equal environments give equal trees. Raises PackagerError for an environment that has lost files, holds an
-    editable install, or was changed by others, and for a result that is not whole.
+    editable install, or was changed by others, and for a result that is not whole; InputError for conda inside.
     """
     metadata = read_metadata(environment)
     if any(package["name"] == "conda" for package in metadata):
-        raise PackagerError(
+        raise InputError(
             "conda itself is in the environment, and it cannot be moved",
             where=str(environment),
             remedy="take what needs conda out of conda_packages",
@@ -53,6 +53,7 @@ def pack(environment: Path, destination: Path, *, known_as: Path) -> tuple[Prefi
     try:
         source = CondaEnv.from_prefix(str(environment), on_missing_cache="raise")
         own = {Path(file.target).as_posix() for file in source.files}
+        _refuse_pip(environment, metadata)
         source.pack(output=str(staging), format="no-archive")
     except CondaPackException as error:
         remove_tree(staging)
@@ -74,6 +75,22 @@ def pack(environment: Path, destination: Path, *, known_as: Path) -> tuple[Prefi
     _neutral_metadata(destination)
     binaries = [PrefixFile(path=p.path, kind="binary", placeholder=p.prefix) for p in placeholders if p.binary]
     return tuple(sorted([*texts, *binaries], key=lambda file: file.path))
+
+
+def _refuse_pip(environment: Path, metadata: Sequence[dict[str, Any]]) -> None:
+    """Raise PackagerError if somebody has installed with pip into the environment.
+
+    Where pip overwrote files of a conda package and removed none, conda-pack would mix the two without a word.
+    """
+    owned = {name.rpartition("/")[0] for package in metadata for name in package["files"]}
+    names = (path.relative_to(environment).as_posix() for path in environment.rglob("*.dist-info"))
+    foreign = sorted(name for name in names if name not in owned)
+    if foreign:
+        raise PackagerError(
+            f"{', '.join(foreign)}: not of a conda package; somebody has installed it into the environment with pip",
+            where=str(environment),
+            remedy="remove the environment named here and build again; packages from PyPI go into python_packages",
+        )
 
 
 def _left_out(folder: str, names: list[str]) -> list[str]:
@@ -111,7 +128,9 @@ def _fill_in(
         content = path.read_bytes()
         if known[name].binary if name in known else b"\0" in content:
             continue
-        prefixes = [os.fsencode(environment), *([known[name].prefix.encode()] if name in known else [])]
+        prefixes = [os.fsencode(environment), environment.as_posix().encode()]
+        if name in known:
+            prefixes.append(known[name].prefix.encode())
         changed, places = _filled(content, prefixes, known_as, whole=miniforge_table().is_relocated(name))
         if changed != content:
             write_atomic(path, changed)

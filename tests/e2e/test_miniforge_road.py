@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import functools
+import fnmatch
 import hashlib
 import json
 import os
@@ -12,174 +12,41 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import jsonschema
 import pytest
 
-from packager import targets
-from packager.bundle import BundleTree
-from packager.console import Console
-from packager.runtimes import HostRuntime, RuntimeRequest
-
-from .conftest import Packager
-
 pytestmark = [pytest.mark.e2e, pytest.mark.skipif(sys.platform != "linux", reason="Linux alone has namespaces")]
 pytest.importorskip("rattler", reason="py-rattler has no wheel for this machine")
 
-_UNIT = Path(__file__).parents[1] / "unit"
-sys.path.insert(0, str(_UNIT / "runtimes"))
+from packager import targets  # noqa: E402
+from packager.filesystem import walk_files  # noqa: E402
+from packager.relocation.apply import apply_relocation  # noqa: E402
+from packager.relocation.plan import plan_relocation  # noqa: E402
+from packager.relocation.prefix_table import plan_prefix_table  # noqa: E402
+from packager.runtimes.packing import pack  # noqa: E402
 
-from conda_channel import PLACEHOLDER, index, make_channel, make_installer  # noqa: E402
-from conda_prefixed import NEUTRAL, PLAIN, SCRIPTS, SHELL_SCRIPTS, make_prefixed  # noqa: E402
+from .miniforge_world import CLEAN, NEUTRAL, PLAIN, Road, fill_bundle, move  # noqa: E402
 
-# Every word of a first line is the tool's own; nothing of the caller's environment but what starts a shell.
-_CLEAN = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Road:
-    """`zip` was built by `packager` where `has_network` says; `environment` is what conda had made."""
-
-    packager: Packager
-    zip: Path
-    report: dict[str, Any]
-    has_network: bool
-    environment: Path
-
-    def unzip(self, folder: Path) -> Moved:
-        folder.mkdir(parents=True)
-        subprocess.run(["unzip", "-q", self.zip, "-d", folder], check=True)
-        return Moved(root=folder / "trial")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Moved:
-    root: Path
-
-    @property
-    def prefix(self) -> Path:
-        return self.root / "python"
-
-    @functools.cached_property
-    def table(self) -> dict[str, Any]:
-        table: dict[str, Any] = json.loads((self.root / "portable/prefixes.json").read_text())
-        return table
-
-    def call(self, *command: str | Path, code: int = 0, **env: str) -> str:
-        done = subprocess.run(
-            command, cwd="/", env={**_CLEAN, **env}, capture_output=True, text=True, timeout=120, check=False
-        )
-        assert done.returncode == code, (command, done.stdout, done.stderr)
-        return done.stdout.strip()
-
-    def relocate(self) -> dict[str, Any]:
-        value: dict[str, Any] = json.loads(self.call(self.root / "manage.sh", "relocate", "--json"))
-        return value
-
-    def held(self) -> dict[str, set[bytes]]:
-        """What stands at the places of each file of the table, found by its length alone: no code of the project."""
-        found = {}
-        for entry in self.table["files"]:
-            content = (self.root / entry["path"]).read_bytes()
-            if entry["kind"] == "text":
-                width, rest = divmod(len(content) - entry["size"], len(entry["places"]))
-                assert rest == 0, entry["path"]
-                size = len(entry["placeholder"]) + width
-                places = [place + width * number for number, place in enumerate(entry["places"])]
-                found[entry["path"]] = {content[place : place + size] for place in places}
-            else:
-                assert len(content) == entry["size"], entry["path"]
-                texts = [content[s["start"] : s["start"] + s["length"]].split(b"\0")[0] for s in entry["strings"]]
-                pairs = zip(texts, entry["strings"], strict=True)
-                found[entry["path"]] = {text[: self._width(text, s, entry)] for text, s in pairs}
-        return found
-
-    @staticmethod
-    def _width(text: bytes, string: dict[str, Any], entry: dict[str, Any]) -> int:
-        count = len(string["places"])
-        return (len(text) - string["length"] + count * len(entry["placeholder"])) // count
-
-    def check(self) -> None:
-        """Every script that was shipped runs on this Python, by its own path and by PATH."""
-        ran = 0
-        own = {f"{self.prefix}/{name}" for name in (*SCRIPTS, *SHELL_SCRIPTS)}
-        for name in SCRIPTS:
-            assert self.call(self.prefix / name).split(" 1")[0] == str(self.prefix), name
-        for name in SHELL_SCRIPTS:  # found on PATH, which the helpers set
-            said = self.call(self.root / "manage.sh", "exec", "--", self.prefix / name)
-            assert said.splitlines()[-1] == "by-own-shell"
-        for script in sorted((self.prefix / "bin").iterdir()):
-            if script.is_file() and not script.is_symlink() and script.read_bytes().startswith(b"#!"):
-                if str(script) not in own:
-                    words = ["--help"] if script.name not in ("where-am-i", "prefixed-config") else []
-                    self.call(script, *words)
-                ran += 1
-        assert ran > 5
-        assert self.call(self.root / "manage.sh", "exec", "--", "where-am-i") == str(self.prefix)
-        assert json.loads(self.call(self.root / "manage.sh", "verify", "--json"))["damage"] == []
-        assert "app" in json.loads(self.call(self.root / "manage.sh", "info", "--json"))
-
-
-def without_network(command: list[str]) -> list[str]:
-    """`command` in a network namespace with nothing but loopback; as it is where that cannot be made."""
-    inside = ["unshare", "-n", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
-    works = os.geteuid() == 0 and subprocess.run([*inside, "true"], capture_output=True, check=False).returncode == 0
-    return [*inside, *command] if works else command
-
-
-@pytest.fixture(scope="module")
-def road(tmp_path_factory: pytest.TempPathFactory) -> Road:
-    folder = tmp_path_factory.mktemp("miniforge")
-    _make_world(folder)
-    recipe = {
-        "schema_version": 2,
-        "version_id": "trial",
-        "python": ".".join(map(str, sys.version_info[:2])),
-        "runtime": "miniforge",
-        "channels": [(folder / "channel").as_uri()],
-        "conda_packages": ["prefixed"],
-        "comfy": {"repo": str(_UNIT / "proof/bundle_parts/app")},
-        "custom_nodes": [{"repo": str(_UNIT / "proof/bundle_parts/app/custom_nodes/good_node"), "name": "good_node"}],
-    }
-    (folder / "trial.json").write_text(json.dumps(recipe))
-    bundled = next(Path(sys.base_prefix).glob("lib/python3*/ensurepip/_bundled"))
-    shutil.copytree(bundled, folder / "wheels")
-    packager = Packager(folder=folder)
-    words = ["build", "trial.json", "--wheels-dir", "wheels", "--mirror", f"https://github.com/={folder / 'github'}/"]
-    command = packager.command(*words, "--offline", "-o", "dist", "--work", "work", "--json")
-    closed = without_network(command)
-    environment = {**os.environ, "PACKAGER_CACHE_DIR": str(folder / "cache"), "UV_CACHE_DIR": str(folder / "uv")}
-    done = subprocess.run(closed, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-5000:]
-    report = json.loads(done.stdout)
-    return Road(
-        packager=packager,
-        zip=folder / report["archives"][0],
-        report=report,
-        has_network=closed == command,
-        environment=next((folder / "cache/miniforge/envs").glob("*/conda-meta")).parent,
-    )
-
-
-def _make_world(folder: Path) -> None:
-    """A channel whose python has its prefix compiled in, and an installer that makes environments from it."""
-    target = targets.current()
-    host = HostRuntime().inspect(RuntimeRequest(python=None, target=target))
-    tree = BundleTree(root=folder / "host", target=target, python_version=host.python_version)
-    tree.root.mkdir()
-    HostRuntime().provision(tree, host, console=Console(quiet=True))
-    python = tree.python.resolve()
-    with python.open("ab") as stream:  # behind the segments of the program, which runs as before
-        stream.write(b"\0" + f"{PLACEHOLDER}/lib:{PLACEHOLDER}\0".encode())
-    name = python.relative_to(tree.prefix.resolve()).as_posix()
-    make_channel(folder / "channel", tree.prefix, host.python_version, folder / "w", placeholders={name: "binary"})
-    make_prefixed(folder / "channel", folder / "prefixed")
-    index(folder / "channel")
-    make_installer(folder / "github" / "conda-forge/miniforge/releases/latest/download")
-    shutil.rmtree(folder / "host")
+# What `conda-pack --dest-prefix X` makes otherwise than we do at X, and why. Every line must explain something.
+_ONLY_THEIRS = {
+    "bin/activate*": "shells are not set up for a bundle: its helpers make the environment",
+    "bin/deactivate": "as bin/activate",
+    "conda-meta/history": "says when the environment was made, and by which command",
+    "*.pyc": "bytecode names the build path, and Python makes it anew",
+}
+_DIFFERENT = {
+    "bin/tell*": "a script finds its Python by its own place, and so survives the next move",
+    "bin/where-am-i": "as bin/tell*",
+    "bin/by-own-shell": "a first line may hold no space: the interpreter is found on PATH",
+    "libexec/by-own-shell-too": "as bin/by-own-shell",
+    "libexec/tell-aside": "as bin/tell*",
+    "lib/pkgconfig/prefixed.pc": "pkg-config finds the prefix by the file's own place",
+    "conda-meta/*.json": "the original names folders of the build machine",
+    "share/licenses/*": "a licence stays as its author wrote it (relocation/rules.yml)",
+    "lib/static.a": "a static library's paths are for a debugger (relocation/rules.yml)",
+}
 
 
 @pytest.fixture
@@ -190,11 +57,6 @@ def places(tmp_path: Path) -> Iterator[list[Path]]:
     long /= "x" * (200 - len(f"{long}//trial"))
     yield [short / "s", long, tmp_path / "with  spaces ünd 文字"]
     shutil.rmtree(short)
-
-
-def move(bundle: Moved, folder: Path) -> Moved:
-    folder.mkdir(parents=True)
-    return Moved(root=bundle.root.rename(folder / "trial"))
 
 
 def test_the_build_was_proved_without_a_network(road: Road) -> None:
@@ -270,7 +132,7 @@ def test_killed_at_any_step_no_file_is_corrupted_and_the_next_run_completes(road
         bundle = move(bundle, tmp_path / ("n" * (number * 7 % 40 + 1)) / str(number))
         allowed = allowed | {os.fsencode(bundle.prefix)}
         command = [bundle.prefix / "bin/python", "-I", driver, bundle.root, str(number)]
-        done = subprocess.run(command, env=_CLEAN, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, env=CLEAN, capture_output=True, text=True, check=False)
         held = bundle.held()
         assert all(len(found) == 1 and found <= allowed for found in held.values()), held
         assert bundle.call(bundle.prefix / "bin/where-am-i") == str(bundle.prefix)
@@ -295,10 +157,46 @@ def test_read_only_media(road: Road, tmp_path: Path) -> None:
     if subprocess.run([*inside, "true"], check=False, capture_output=True).returncode:
         pytest.skip("no namespaces here")
     done = subprocess.run(
-        [*inside, bundle.root / "manage.sh", "relocate"], env=_CLEAN, capture_output=True, text=True, check=False
+        [*inside, bundle.root / "manage.sh", "relocate"], env=CLEAN, capture_output=True, text=True, check=False
     )
     assert done.returncode == 1
     assert "read-only media" in done.stderr
     assert "nothing has to be done" in done.stderr
     assert done.stderr.count("\n") == 1
     bundle.call(*inside, bundle.prefix / "bin/tell")
+
+
+def test_against_conda_pack_at_the_same_place(road: Road, tmp_path: Path) -> None:
+    """The environment packed by `conda-pack --dest-prefix X`, and by us, relocated at X."""
+    tree = fill_bundle(tmp_path / "bundle", targets.current())
+    files = pack(road.environment, tree.prefix, known_as=tree.prefix)
+    apply_relocation(plan_relocation(tree, build_paths=[str(road.environment)]))
+    (tree.portable / "prefixes.json").write_text(json.dumps(plan_prefix_table(tree, files)))
+    done = subprocess.run([tree.root / "manage.sh", "relocate"], env=CLEAN, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    theirs = tmp_path / "theirs"
+    program = [sys.executable, "-c", "from conda_pack.cli import main; main()", "--quiet", "--format", "no-archive"]
+    words = ["--prefix", road.environment, "--dest-prefix", tree.prefix, "--output", theirs]
+    subprocess.run([*program, *words], check=True, cwd=tmp_path)
+
+    ours, others = _described(tree.prefix), _described(theirs)
+    used = set()
+    for name in sorted(ours.keys() | others.keys()):
+        if ours.get(name) == others.get(name):
+            continue
+        reasons = _DIFFERENT if name in ours and name in others else _ONLY_THEIRS if name in others else {}
+        found = next((pattern for pattern in reasons if fnmatch.fnmatchcase(name, pattern)), None)
+        assert found, f"{name} differs: {ours.get(name)}, {others.get(name)}"
+        used.add(found)
+    assert used == _DIFFERENT.keys() | _ONLY_THEIRS.keys()
+
+
+def _described(prefix: Path) -> dict[str, tuple[str, bool]]:
+    """Each file's link target or hash, and whether it may be run."""
+    return {
+        path.relative_to(prefix).as_posix(): (
+            str(path.readlink()) if path.is_symlink() else hashlib.sha256(path.read_bytes()).hexdigest(),
+            path.is_symlink() or (os.access(path, os.X_OK) and bool(path.stat().st_mode & 0o100)),
+        )
+        for path in walk_files(prefix)
+    }

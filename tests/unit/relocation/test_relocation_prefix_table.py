@@ -112,6 +112,20 @@ def test_first_lines_that_name_an_interpreter_of_the_prefix(tree: BundleTree, na
     assert not plan_relocation(tree, build_paths=[]).edits
 
 
+@pytest.mark.parametrize(
+    ("first", "made"),
+    [
+        ("#!{}/python.exe -s\nimport sys\n", "import sys\n"),
+        ("#!{}\\perl.exe -w\n1;\n", "#!/usr/bin/env -S perl -w\n1;\n"),
+    ],
+)
+def test_first_lines_on_windows(tree: BundleTree, first: str, made: str) -> None:
+    windows = replace(tree, target=targets.get("windows-x86_64"))
+    write(windows, "Library/libexec/x", first.format(tree.prefix))
+    apply_relocation(plan_relocation(windows, build_paths=[]))
+    assert (tree.prefix / "Library/libexec/x").read_text() == made
+
+
 @pytest.mark.parametrize("first", ["#!/usr/bin/perl\n", "#!/bin/sh\n", "no script\n"])
 def test_other_first_lines_stay(tree: BundleTree, first: str) -> None:
     write(tree, "libexec/x", first + f"# made in {tree.prefix}\n")

@@ -19,7 +19,7 @@ _TEXTS = {
     "bin/mini-shell": '#!/bin/sh\n[ "$1" = --help ] || exec /bin/sh "$@"\n',
     "bin/by-own-shell": f"#!{_P}/bin/mini-shell\necho {_P}\necho by-own-shell\n",
     "libexec/by-own-shell-too": f"#!{_P}/bin/mini-shell\necho by-own-shell\n",
-    "bin/prefixed-config": f"#!/bin/sh\nprefix={_P}\necho -L$prefix/lib -I{_P}/include\n",
+    "bin/prefixed-config": f"#!/bin/sh\nprefix='{_P}'\necho \"-L$prefix/lib -I{_P}/include\"\n",
     # What looks like a place and is none: the neutral prefix and short paths, which are the package's own words.
     "etc/several.conf": f"a={_P}/a\nown={NEUTRAL}/mine\nroot=/ tmp=/tmp t=/t\nb={_P}:{_P}/b\n",
     "lib/pkgconfig/prefixed.pc": f"prefix={_P}\nlibdir=${{prefix}}/lib\n",

@@ -25,7 +25,7 @@ def main() -> None:
         sys.exit("the prefix exists")
     asyncio.run(_create(options))
     sys.stdout.flush()
-    os._exit(0)  # py-rattler's threads may crash an interpreter that ends while they do
+    os._exit(0)  # py-rattler's threads may still run, and now and then one dies of the end of the interpreter
 
 
 async def _create(options: argparse.Namespace) -> None:
