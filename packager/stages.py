@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from packager import cleanup, elf, helpers, release
+from packager import cleanup, elf, helpers, prefix_files, release
 from packager.archive.admission import Limits
 from packager.archive.archive_tree import archive_tree, source_date_epoch
 from packager.archive.extract import extract
@@ -33,6 +33,7 @@ from packager.recipe import Recipe
 from packager.relocation.apply import apply_relocation
 from packager.relocation.leaks import scan_leaks
 from packager.relocation.plan import plan_relocation
+from packager.relocation.prefix_table import PREFIX_TABLE, plan_prefix_table
 from packager.runtimes import Runtime, RuntimeFacts
 from packager.targets import Target
 
@@ -63,7 +64,8 @@ class Stages:
         remove_tree(self.tree.root.parent)
         remove_tree(self.quarantine)
         self.tree.root.mkdir(parents=True)
-        return {"glibc_floor": self.runtime.provision(self.tree, self.facts, console=self.console).glibc_floor}
+        facts = self.runtime.provision(self.tree, self.facts, console=self.console)
+        return {"glibc_floor": facts.glibc_floor, "prefixes": prefix_files.to_json(facts.prefixes)}
 
     def install(self) -> dict[str, Any]:
         """ComfyUI, nodes, packages and models."""
@@ -94,7 +96,9 @@ class Stages:
         plan = plan_relocation(self.tree, build_paths=self.build_paths)
         apply_relocation(plan)
         self.console.info(f"{len(plan.edits)} files made to find their own place")
-        return {"edits": len(plan.edits), "glibc_floor": elf.glibc_floor(walk_files(self.tree.root))}
+        table = plan_prefix_table(self.tree, prefix_files.from_json(self.results["provision"]["prefixes"]))
+        floor = elf.glibc_floor(walk_files(self.tree.root))
+        return {"edits": len(plan.edits), "glibc_floor": floor, "prefixes": table}
 
     def assemble(self) -> dict[str, Any]:
         """The helper scripts, README.txt and what they read in portable/. What was there of an earlier build goes."""
@@ -109,6 +113,8 @@ class Stages:
         if self.recipe.model_mode == "first-run" and self.recipe.models:
             models = wanted_models(self.recipe.models, self.target, self.facts.python_version)
             write_json(portable / FIRST_RUN_LIST, first_run_list(models))
+        if self.results["relocate"]["prefixes"]["files"]:
+            write_json(portable / PREFIX_TABLE, self.results["relocate"]["prefixes"])
         write_json(portable / "removed.json", self.results["clean"]["record"])
         Baseline.from_json(self.results["baseline"]).without_machine().save(portable / BASELINE_NAME)
         return release.measure(self.tree.root)

@@ -56,9 +56,9 @@ class Target:
         return PurePosixPath("Scripts" if self.is_windows else "bin")
 
     def path_folders(self) -> tuple[PurePosixPath, ...]:
-        """What stands first on PATH while the prefix's Python runs: `python`, then conda's DLLs, then the scripts."""
-        windows = (PurePosixPath(), PurePosixPath("Library/bin"), self.scripts())
-        return windows if self.is_windows else (self.scripts(),)
+        """What stands first on PATH while the prefix's Python runs: `python`, conda's DLLs in its order, the scripts."""
+        libraries = (PurePosixPath("Library") / place for place in ("mingw-w64/bin", "usr/bin", "bin"))
+        return (PurePosixPath(), *libraries, self.scripts()) if self.is_windows else (self.scripts(),)
 
     def stdlib(self, python: str) -> PurePosixPath:
         """The standard library. `python` is a version such as 3.12 or 3.12.4."""

@@ -19,6 +19,7 @@ from packager.relocation.places import BuildPlaces
 from packager.relocation.records import Record, read_record
 from packager.relocation.rpaths import plan_rpath
 from packager.relocation.rules import load_rules
+from packager.relocation.shebangs import plan_shebang
 from packager.relocation.texts import relocatable_text
 
 
@@ -88,6 +89,7 @@ class _Planner:
             plan_executable(path, name, places, self._owner_of)
             or plan_install(path, name, places, owner.distribution if owner else None)
             or self._plan_text(path, name)
+            or plan_shebang(path, name, places)
             or _plan_library(path, name, places)
         )
 

@@ -52,7 +52,7 @@ def obtain(wish: Wish, tools: Tools, *, renew: bool) -> Environment:
     prefix = tools.folder / "envs" / made_of[:16]
     done = prefix.with_suffix(".txt")  # written last, so an environment cut short is made anew
     with tools.alone():
-        if renew or not done.is_file():
+        if renew or not done.is_file() or not prefix.is_dir():
             done.unlink(missing_ok=True)
             remove_tree(prefix)
             prefix.parent.mkdir(parents=True, exist_ok=True)

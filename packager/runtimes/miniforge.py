@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -91,7 +92,7 @@ class MiniforgeRuntime:
         partial = prefix.with_name(f"{prefix.name}.partial")
         remove_tree(partial)
         console.info(f"packing {len(facts.identity['explicit'].splitlines()) - 1} conda packages")
-        pack(Path(facts.build_paths[0]), partial, known_as=prefix)
+        prefixes = pack(Path(facts.build_paths[0]), partial, known_as=prefix)
         certificates = partial / CERTIFICATES
         if not certificates.exists():
             certificates.parent.mkdir(parents=True, exist_ok=True)
@@ -101,13 +102,7 @@ class MiniforgeRuntime:
             prefix.rmdir()
         partial.rename(prefix)
         floor = glibc_floor(walk_files(prefix)) if tree.target.os == "linux" else None
-        return RuntimeFacts(
-            python_version=facts.python_version,
-            build_paths=facts.build_paths,
-            glibc_floor=floor,
-            identity=facts.identity,
-            certificates=facts.certificates,
-        )
+        return dataclasses.replace(facts, glibc_floor=floor, prefixes=prefixes)
 
 
 def _verify(prefix: Path, tree: BundleTree, version: str) -> None:

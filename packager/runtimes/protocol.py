@@ -13,6 +13,7 @@ from packager.bundle import BundleTree
 from packager.console import Console
 from packager.errors import InputError
 from packager.fetch.mirrors import Mirrors
+from packager.prefix_files import PrefixFile
 from packager.targets import Target
 
 
@@ -43,7 +44,7 @@ class RuntimeFacts:
     `python_version` is full, such as "3.11.7". `build_paths` are absolute paths of the original that must not be found
     in the bundle. `glibc_floor` is the oldest glibc it runs with, such as "2.36" (None: not Linux, or not known yet).
     `identity` is what makes two runtimes equal; it holds at least "name" and "python". `certificates` is the CA bundle,
-    relative to the prefix.
+    relative to the prefix. `prefixes` are the files in which something stands for the prefix, known once it is there.
     """
 
     python_version: str
@@ -51,6 +52,7 @@ class RuntimeFacts:
     glibc_floor: str | None
     identity: dict[str, str]
     certificates: PurePosixPath | None
+    prefixes: tuple[PrefixFile, ...] = ()
 
 
 # The parts of an identity that a lock holds, where they are there.

@@ -85,3 +85,21 @@ def write_recipe(folder: Path, *lines: str, nodes: Sequence[Path] = ()) -> Path:
     path = folder / "trial.yml"
     path.write_text("\n".join([*text, *lines, ""]), encoding="utf-8")
     return path
+
+
+@pytest.fixture(scope="session")
+def miniforge_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a conda channel, a Miniforge installer and wheels; see miniforge_world.py."""
+    from .miniforge_world import make_world
+
+    folder = tmp_path_factory.mktemp("miniforge")
+    make_world(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def road(miniforge_world: Path) -> Any:
+    """A bundle built there: a `miniforge_world.Road`."""
+    from .miniforge_world import build_road
+
+    return build_road(miniforge_world)

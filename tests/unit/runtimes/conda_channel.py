@@ -81,8 +81,13 @@ def make_package(
             archive.add(str(content / entry["_path"]), entry["_path"], filter=anonymize)
 
 
-def make_channel(channel: Path, python: Path, version: str, work: Path) -> None:
-    """`python`: a self-contained prefix, which becomes package `python`. Beside it pip and `extra`."""
+def make_channel(
+    channel: Path, python: Path, version: str, work: Path, *, placeholders: Mapping[str, str] | None = None
+) -> None:
+    """`python`: a self-contained prefix, which becomes package `python`. Beside it pip and `extra`.
+
+    `placeholders`: files of `python` that hold PLACEHOLDER, as of make_package.
+    """
     subdir = targets.current().conda_subdir
     content = work / "python"
     shutil.copytree(python, content, symlinks=True)
@@ -103,7 +108,12 @@ def make_channel(channel: Path, python: Path, version: str, work: Path) -> None:
         version=version,
         subdir=subdir,
         depends=[],
-        placeholders={"bin/where-am-i": "text", "etc/settings.conf": "text", "lib/table.bin": "binary"},
+        placeholders={
+            "bin/where-am-i": "text",
+            "etc/settings.conf": "text",
+            "lib/table.bin": "binary",
+            **(placeholders or {}),
+        },
         more={"python_site_packages_path": f"lib/python{minor}/site-packages"},
     )
     wheel = next(Path(sys.base_prefix).glob("lib/python3*/ensurepip/_bundled/pip-*.whl"))

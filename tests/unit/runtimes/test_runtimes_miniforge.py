@@ -355,3 +355,10 @@ def test_what_is_no_environment_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(PackagerError, match="not a conda environment"):
         pack(tmp_path / "empty", tmp_path / "packed", known_as=tmp_path / "packed")
+
+
+def test_an_environment_without_python_is_refused(world: World, own_cache: Path) -> None:
+    head, *lines = world.facts.identity["explicit"].splitlines()
+    extra = next(line for line in lines if "/extra-" in line)
+    with pytest.raises(InputError, match=r"(?s)holds no Python.*remedy: do not exclude python"):
+        MiniforgeRuntime().inspect(replace(world.request, explicit=f"{head}\n{extra}\n"))
