@@ -14,12 +14,14 @@ from packager.bundle import APP_DIR
 from packager.console import Console
 from packager.errors import InputError
 from packager.filesystem import remove_tree, sha256_file, walk_files
+from packager.papers import MEMBER as SBOM_MEMBER
+from packager.papers import SUFFIX as SBOM_SUFFIX
 from packager.parts import manifest_path
 from packager.relocation.path_budget import path_budget
 from packager.targets import Target
 
 # What lies beside the archives, by what follows the stem in its name.
-SIDECARS = (".manifest.json", ".report.json", ".report.html")
+SIDECARS = (".manifest.json", SBOM_SUFFIX, ".report.json", ".report.html")
 
 
 def measure(root: Path) -> dict[str, int]:
@@ -34,6 +36,13 @@ def measure(root: Path) -> dict[str, int]:
         files += 1
         size += status.st_size
     return {"files": files, "bytes": size}
+
+
+def add_sbom(archives: Path, portable: Path, stem: str) -> None:
+    """Put the bundle's SBOM beside its archives, and into their SHA256SUMS."""
+    path = archives / f"{stem}{SBOM_SUFFIX}"
+    shutil.copyfile(portable / SBOM_MEMBER, path)
+    update_checksums(archives, {path.name: sha256_file(path)})
 
 
 def publish(archives: Path, output: Path) -> dict[str, str]:

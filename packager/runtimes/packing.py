@@ -12,6 +12,7 @@ from typing import Any
 
 from conda_pack import CondaEnv, CondaPackException
 
+from packager.bundle import LICENCES_DIR
 from packager.errors import PackagerError
 from packager.filesystem import remove_tree, walk_files, write_atomic, write_json
 from packager.runtimes.environments import read_metadata
@@ -68,6 +69,7 @@ def pack(environment: Path, destination: Path, *, known_as: Path) -> None:
             where=str(environment),
             remedy="remove the environment and build again",
         )
+    _licence_texts(destination, metadata)
     _neutral_metadata(destination)
 
 
@@ -136,6 +138,14 @@ def _unfilled(prefix: Path, placeholders: Sequence[Placeholder]) -> Iterator[str
         path = prefix / item.path
         if not item.binary and path.is_file() and item.prefix.encode() in path.read_bytes():
             yield f"{item.path} still holds its placeholder"
+
+
+def _licence_texts(prefix: Path, metadata: Sequence[dict[str, Any]]) -> None:
+    """What conda-build put beside a package's files as info/licenses, which no environment has otherwise."""
+    for package in metadata:
+        source = Path(package.get("extracted_package_dir") or "/nowhere") / "info" / "licenses"
+        if source.is_dir():
+            shutil.copytree(source, prefix / LICENCES_DIR / package["name"], dirs_exist_ok=True)
 
 
 def _neutral_metadata(prefix: Path) -> None:
