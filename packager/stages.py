@@ -163,7 +163,7 @@ class Stages:
 
     def publish(self) -> dict[str, str]:
         """The release files, from the work folder to the output folder."""
-        return release.publish(self.archives, self.output)
+        return release.publish(self.archives, self.output, self.stem, self.console)
 
     def _proof(self, archive: Path) -> Proof:
         def unpack(source: Path, folder: Path) -> None:

@@ -89,7 +89,7 @@ def _component(component: Component) -> CdxComponent:
 
 def licences(said: Sequence[str]) -> list[License]:
     """Each as an SPDX id or expression where it is one, as a name where it is not; an expression stands alone."""
-    if len(said) == 1 and not spdx.is_supported_id(said[0]) and spdx.is_expression(said[0]):
+    if len(said) == 1 and spdx.fixup_id(said[0]) is None and spdx.is_expression(said[0]):
         return [LicenseExpression(said[0])]
     return [
         DisjunctiveLicense(id=found) if (found := spdx.fixup_id(name)) else DisjunctiveLicense(name=name)
