@@ -20,9 +20,9 @@ test: $(STAMP)
 acceptance: $(STAMP)
 	$(BIN)/python tests/acceptance/run.py --comfyui $(COMFYUI) --nodes $(NODES)
 
-# TREE: a folder to compress, a real environment of a gigabyte or more.
+# TREE: a folder to compress, a real environment of a gigabyte or more. BENCH_ARGS: --quick, --conda-env PREFIX, ...
 bench: $(STAMP)
-	$(BIN)/python benchmarks/archive.py $(TREE)
+	$(BIN)/python benchmarks/archive.py $(TREE) --reuse --small-files --large $(BENCH_ARGS)
 
 $(STAMP): pyproject.toml requirements-dev.txt
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 10), "Python 3.10 or newer is needed, this is " + sys.version'
