@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -28,12 +28,12 @@ class _Need:
     extras: frozenset[str]
 
 
-def distributions(tree: BundleTree, lock: Lock) -> tuple[Component, ...]:
-    """Every distribution in site-packages but those that conda packages brought, by name."""
+def distributions(tree: BundleTree, lock: Lock, *, others: Collection[tuple[str, str]] = ()) -> tuple[Component, ...]:
+    """Every distribution in site-packages, by name, but `others`: normalised name and version of what conda brought."""
     found: dict[str, importlib.metadata.Distribution] = {
         canonicalize_name(name): item
         for item in importlib.metadata.distributions(path=[str(tree.site_packages)])
-        if (name := item.metadata["Name"]) and (item.read_text("INSTALLER") or "").strip() != "conda"
+        if (name := item.metadata["Name"]) and (canonicalize_name(name), item.version) not in others
     }
     purls: dict[str, PackageURL] = {name: purl_of(name, item.version) for name, item in found.items()}
     needs = _needs(found, lock, marker_environment(tree.target, tree.python_version))

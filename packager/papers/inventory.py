@@ -31,7 +31,7 @@ _HASHES = {"sha256": "SHA-256", "md5": "MD5"}
 
 def inventory(tree: BundleTree, lock: Lock) -> tuple[Component, ...]:
     """The components of the bundle `tree`, which was made from `lock`: by origin, then as each reader sorts them."""
-    packages = distributions(tree, lock)
+    packages = distributions(tree, lock, others=_distributions_of_conda(tree))
     conda = tuple(_conda_packages(tree))
     brought = {component.name for component in conda}
     return (
@@ -137,6 +137,17 @@ def _conda_packages(tree: BundleTree) -> Iterator[Component]:
             hashes=tuple((spelled, package[field]) for field, spelled in _HASHES.items() if package.get(field)),
             needs=tuple(sorted(purls[need].to_string() for need in needs)),
         )
+
+
+def _distributions_of_conda(tree: BundleTree) -> set[tuple[str, str]]:
+    """Normalised name and version of the distributions whose metadata conda packages brought."""
+    folders = [
+        PurePosixPath(file).parent.name.removesuffix(".dist-info")
+        for path in (tree.prefix / "conda-meta").glob("*.json")
+        for file in _conda_metadata(path).get("files", ())
+        if file.endswith(".dist-info/METADATA")
+    ]
+    return {(canonicalize_name(name), version) for name, _, version in (folder.partition("-") for folder in folders)}
 
 
 def _conda_metadata(path: Path) -> dict[str, Any]:
