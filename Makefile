@@ -27,9 +27,9 @@ docs: $(STAMP)
 acceptance: $(STAMP)
 	$(BIN)/python tests/acceptance/run.py --comfyui $(COMFYUI) --nodes $(NODES)
 
-# TREE: a folder to compress, a real environment of a gigabyte or more.
+# TREE: a folder to compress, a real environment of a gigabyte or more. BENCH_ARGS: --quick, --conda-env PREFIX, ...
 bench: $(STAMP)
-	$(BIN)/python benchmarks/archive.py $(TREE)
+	$(BIN)/python benchmarks/archive.py $(TREE) --reuse --small-files --large $(BENCH_ARGS)
 
 # COMFYUI and NODES (each NAME=PATH): as above. Compares our lock with comfy-cli's compiler.
 bench-lock: $(STAMP)

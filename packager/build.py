@@ -35,7 +35,7 @@ STAGES = ("provision", "install", "baseline", "clean", "relocate", "assemble", "
 _ROOMS = {
     "clean": ("cleanup",),
     "relocate": ("relocation",),
-    "assemble": ("helpers.py", "helper_scripts"),
+    "assemble": ("helpers.py", "helper_scripts", "papers"),
     "archive": ("archive",),
     "prove": ("proof",),
     "publish": ("report.py", "report.html", "cli.py", "commands.py"),
@@ -118,7 +118,7 @@ def stage_inputs(stages: Stages) -> dict[str, str]:
         "provision": [stages.facts.identity, stages.lock.digest, recipe.models, recipe.model_mode],
         "clean": [cleanup.rules_json(stages.rules), recipe.cleanup.tier, recipe.cleanup.opt_in],
         "relocate": [stages.build_paths],
-        "assemble": [dataclasses.replace(recipe, path=Path())],
+        "assemble": [dataclasses.replace(recipe, path=Path()), os.environ.get("SOURCE_DATE_EPOCH")],
         "archive": [stages.stem, recipe.archive, os.environ.get("SOURCE_DATE_EPOCH")],
         "prove": [stages.wants_proof],
         "publish": [str(stages.output.resolve())],

@@ -15,6 +15,7 @@ from packager import cleanup, targets
 from packager.accelerators import AUTO, detect
 from packager.archive.admission import Limits
 from packager.archive.archive_tree import archive_tree, source_date_epoch
+from packager.archive.checksums import mismatches
 from packager.archive.extract import extract as extract_archive
 from packager.build import BuildOptions, lock_recipe, plan_build
 from packager.build import build as build_bundle
@@ -27,7 +28,7 @@ from packager.gather import gather, open_gathered
 from packager.lock import Lock
 from packager.models import folder_warnings
 from packager.origins import Origins
-from packager.parts import MAX_PART_SIZE, parse_size
+from packager.parts import MAX_PART_SIZE, find_parts, parse_size
 from packager.proof.prove import prove_archive, prove_folder
 from packager.realize import delete as delete_realized
 from packager.realize import plan_delete
@@ -164,6 +165,7 @@ def verify(words: Namespace, console: Console) -> Result:
         if bundle.is_dir():
             proof = prove_folder(bundle, **means)
         else:
+            _check_sums(bundle)
             proof = prove_archive(bundle, hide=(), extract=lambda a, b: _unpack(a, b, console), **means)
     if not proof.passed:
         remedy = "get the bundle again, or build it anew"
@@ -210,6 +212,16 @@ def archive(words: Namespace, console: Console) -> Result:
 def extract(words: Namespace, console: Console) -> Result:
     _unpack(words.archive, words.output, console)
     return Result(value={"path": str(words.output)}, text=str(words.output))
+
+
+def _check_sums(archive: Path) -> None:
+    """Raise ProofError if SHA256SUMS beside `archive` lists another hash for it, or for a part of its set."""
+    if wrong := mismatches(part for part in find_parts(archive) if part.is_file()):
+        raise ProofError(
+            f"not what SHA256SUMS beside it lists: {', '.join(wrong)}",
+            where=str(archive.parent),
+            remedy="get them again; unpack nothing of it",
+        )
 
 
 def _unpack(source: Path, folder: Path, console: Console) -> None:

@@ -26,6 +26,7 @@ from packager.model_files import FIRST_RUN_LIST, first_run_list
 from packager.models import wanted_models
 from packager.node_needs import unmet_needs
 from packager.origins import Origins
+from packager.papers import write_papers
 from packager.proof.baseline import Baseline
 from packager.proof.probing import take_baseline
 from packager.proof.prove import BASELINE_NAME, Proof, prove_archive, prove_folder
@@ -117,6 +118,7 @@ class Stages:
             write_json(portable / PREFIX_TABLE, self.results["relocate"]["prefixes"])
         write_json(portable / "removed.json", self.results["clean"]["record"])
         Baseline.from_json(self.results["baseline"]).without_machine().save(portable / BASELINE_NAME)
+        write_papers(self.tree, self.lock, self.bundle_facts, epoch=self.epoch, console=self.console)
         return release.measure(self.tree.root)
 
     def archive(self) -> list[dict[str, Any]]:
@@ -139,13 +141,14 @@ class Stages:
                 max_part_size=self.recipe.archive.max_part_size,
                 is_first=release.is_first_part,
                 reuse=earlier,
-                epoch=source_date_epoch(os.environ, default=EPOCH),
+                epoch=self.epoch,
                 console=self.console,
             )
             archived += [
                 {"name": it.path.name, "size": it.size, "sha256": "" if kind == "dir" else it.sha256}
                 for it in done.archives
             ]
+        release.add_sbom(self.archives, self.tree.portable, self.stem)
         budget = self.recipe.archive.max_path
         remove_tree(self.previous)
         release.check_path_budget(done.manifest, self.recipe.root, self.target, budget, self.console)
@@ -167,7 +170,7 @@ class Stages:
     def publish(self) -> dict[str, str]:
         """The release files, from the work folder to the output folder, and the lock that makes them again."""
         release.add_lock(self.archives, self.stem, self.lock)
-        return release.publish(self.archives, self.output)
+        return release.publish(self.archives, self.output, self.stem, self.console)
 
     def _proof(self, archive: Path) -> Proof:
         def unpack(source: Path, folder: Path) -> None:
@@ -204,6 +207,11 @@ class Stages:
     @property
     def previous(self) -> Path:
         return self.work / "previous"
+
+    @property
+    def epoch(self) -> int:
+        """The time of everything in the archive, in seconds (UTC)."""
+        return source_date_epoch(os.environ, default=EPOCH)
 
     @property
     def stem(self) -> str:

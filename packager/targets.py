@@ -56,7 +56,7 @@ class Target:
         return PurePosixPath("Scripts" if self.is_windows else "bin")
 
     def path_folders(self) -> tuple[PurePosixPath, ...]:
-        """What stands first on PATH while the prefix's Python runs: `python`, conda's DLLs in its order, the scripts."""
+        """What stands first on PATH while the prefix's Python runs: it, conda's DLLs in conda's order, the scripts."""
         libraries = (PurePosixPath("Library") / place for place in ("mingw-w64/bin", "usr/bin", "bin"))
         return (PurePosixPath(), *libraries, self.scripts()) if self.is_windows else (self.scripts(),)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -27,11 +27,13 @@ class Piece:
 class ZipOutput:
     """Writes local headers and contents as members come, and the central directory at the end.
 
-    `stream` must be empty and seekable. `epoch` is the time all members get, in seconds (UTC).
+    `stream` must be empty and seekable. `epoch` is the time all members get, in seconds (UTC). `settled` is told, after
+    each member, up to where the bytes will not change.
     """
 
-    def __init__(self, stream: BinaryIO, *, epoch: int) -> None:
+    def __init__(self, stream: BinaryIO, *, epoch: int, settled: Callable[[int], None] = lambda _: None) -> None:
         self._stream = stream
+        self._settled = settled
         self._dos_time = dos_time(epoch)
         self._members: list[Member] = []
         self._offset = 0
@@ -97,6 +99,7 @@ class ZipOutput:
     def _append(self, member: Member, header_size: int) -> None:
         self._members.append(member)
         self._offset += header_size + member.packed_size
+        self._settled(self._offset)
 
     def finish(self) -> int:
         """Write the central directory and return how many members there are."""

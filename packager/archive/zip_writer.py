@@ -12,6 +12,7 @@ from pathlib import Path
 
 from packager.archive import packing
 from packager.archive.codec import BLOCK, compress, crc32, deflate_level
+from packager.archive.follower import Follower
 from packager.archive.manifest import Entry, Manifest, sort_key
 from packager.archive.packing import Packed
 from packager.archive.pipeline import ordered
@@ -20,7 +21,6 @@ from packager.archive.reuse import Earlier
 from packager.archive.zip_format import DEFLATED, STORED
 from packager.archive.zip_output import Piece, ZipOutput
 from packager.console import Advance, Console
-from packager.filesystem import sha256_file
 
 MEMORY = 512 * 1024 * 1024  # bytes
 _KINDS = {"file": stat.S_IFREG, "link": stat.S_IFLNK, "directory": stat.S_IFDIR}
@@ -62,9 +62,14 @@ def write_zip(
         cost=lambda job: job.cost,
     )
     needed = manifest.total_size + _RECORDS * len(entries)
-    with published(destination, needed=needed) as stream, closing(results), ExitStack() as opened:
+    with (
+        published(destination, needed=needed) as stream,
+        Follower(stream) as follower,
+        closing(results),
+        ExitStack() as opened,
+    ):
         sources = {path: opened.enter_context(path.open("rb")) for path in {item.archive for item in known.values()}}
-        output = ZipOutput(stream, epoch=epoch)
+        output = ZipOutput(stream, epoch=epoch, settled=follower.settled)
         with console.bar("zip", manifest.total_size) as advance:
             packed = itertools.chain.from_iterable(results)
             for entry in entries:
@@ -80,9 +85,8 @@ def write_zip(
                 else:
                     _add(output, prefix, next(packed), packed, advance)
         members = output.finish()
-    return ArchiveInfo(
-        path=destination, size=destination.stat().st_size, sha256=sha256_file(destination), members=members
-    )
+        sha256 = follower.finish()
+    return ArchiveInfo(path=destination, size=destination.stat().st_size, sha256=sha256, members=members)
 
 
 def _packed_bytes(path: str, content: bytes, level: int) -> Packed:

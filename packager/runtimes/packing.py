@@ -13,6 +13,7 @@ from typing import Any
 
 from conda_pack import CondaEnv, CondaPackException
 
+from packager.bundle import LICENCES_DIR
 from packager.errors import InputError, PackagerError
 from packager.filesystem import remove_tree, walk_files, write_atomic, write_json
 from packager.prefix_files import PrefixFile
@@ -72,6 +73,7 @@ def pack(environment: Path, destination: Path, *, known_as: Path) -> tuple[Prefi
             where=str(environment),
             remedy="remove the environment and build again",
         )
+    _licence_texts(destination, metadata)
     _neutral_metadata(destination)
     binaries = [PrefixFile(path=p.path, kind="binary", placeholder=p.prefix) for p in placeholders if p.binary]
     return tuple(sorted([*texts, *binaries], key=lambda file: file.path))
@@ -170,6 +172,14 @@ def _unfilled(prefix: Path, placeholders: Sequence[Placeholder]) -> Iterator[str
         path = prefix / item.path
         if not item.binary and path.is_file() and item.prefix.encode() in path.read_bytes():
             yield f"{item.path} still holds its placeholder"
+
+
+def _licence_texts(prefix: Path, metadata: Sequence[dict[str, Any]]) -> None:
+    """What conda-build put beside a package's files as info/licenses, which no environment has otherwise."""
+    for package in metadata:
+        source = Path(package.get("extracted_package_dir") or "/nowhere") / "info" / "licenses"
+        if source.is_dir():
+            shutil.copytree(source, prefix / LICENCES_DIR / package["name"], dirs_exist_ok=True)
 
 
 def _neutral_metadata(prefix: Path) -> None:

@@ -60,6 +60,7 @@ def make_package(
         "depends": depends,
         "subdir": subdir,
         "timestamp": _TIME * 1000,
+        "license": "MIT",
         **({"noarch": "python"} if python_package else {}),
         **(more or {}),
     }
@@ -72,8 +73,10 @@ def make_package(
     folder = channel / subdir
     folder.mkdir(parents=True, exist_ok=True)
     with conda_builder(f"{name}-{version}-0", str(folder), compression_level=1) as archive:
-        for member, value in information.items():
-            data = json.dumps(value).encode()
+        texts = {member: json.dumps(value) for member, value in information.items()}
+        texts |= {"licenses/LICENSE.txt": f"the licence of {name}\n"}
+        for member, text in texts.items():
+            data = text.encode()
             header = tarfile.TarInfo(f"info/{member}")
             header.size, header.mtime = len(data), _TIME
             archive.addfile(header, io.BytesIO(data))

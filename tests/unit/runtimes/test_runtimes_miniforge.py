@@ -27,6 +27,7 @@ from packager.filesystem import tree_digest
 from packager.gather_runtime import gather_runtime
 from packager.lock import Lock
 from packager.origins import Origins
+from packager.papers.inventory import inventory
 from packager.process import CommandError
 from packager.recipe import load_recipe
 from packager.runtimes import HostRuntime, MiniforgeRuntime, RuntimeFacts, RuntimeRequest
@@ -175,6 +176,27 @@ def test_a_packed_python_runs_where_it_was_not_made_after_the_environment_is_gon
         hidden.rename(world.environment)
     assert said.stdout.strip() == str(moved), said.stderr
     assert (moved / "share/extra.txt").read_text() == "extra\n"
+
+
+def test_licence_texts_of_conda_packages_come_along_and_into_the_papers(
+    world: World, shared_cache: Path, tmp_path: Path
+) -> None:
+    tree = _provision(world, tmp_path / "a")
+    assert (tree.prefix / "share/licenses/extra/LICENSE.txt").read_text() == "the licence of extra\n"
+    tree.app.mkdir()
+    empty = Lock(
+        version_id="x", recipe_digest="0", target=tree.target.name, accelerator=None,
+        runtime={"name": "miniforge", "python": tree.python_version}, repositories=(), packages=(),
+    )  # fmt: skip
+    found = {component.name: component for component in inventory(tree, empty)}
+    # each once: pip's dist-info is the conda package's; the stand-in's Python brings system libraries of its own
+    own = [component.name for component in inventory(tree, empty) if component.origin != "system"]
+    assert sorted(own) == ["extra", "pip", "python"]
+    extra = found["extra"]
+    assert (extra.origin, extra.licences, [text.name for text in extra.texts]) == ("conda", ("MIT",), ["LICENSE.txt"])
+    assert extra.ref.startswith("pkg:conda/extra@")
+    assert {name for name, _ in extra.hashes} >= {"SHA-256"}
+    assert found["python"].ref in found["pip"].needs
 
 
 def test_text_prefixes_are_filled_in_and_binary_ones_left_whole(
