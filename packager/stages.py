@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import functools
 import os
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from packager import cleanup, elf, helpers, release
-from packager.archive.admission import Limits
+from packager import cleanup, elf, helpers, release, slim
+from packager.archive.admission import Limits as UnpackLimits
 from packager.archive.archive_tree import archive_tree, source_date_epoch
 from packager.archive.extract import extract
 from packager.bundle import APP_DIR, BundleTree
@@ -27,8 +28,10 @@ from packager.models import wanted_models
 from packager.node_needs import unmet_needs
 from packager.origins import Origins
 from packager.proof.baseline import Baseline
+from packager.proof.limits import Limits
 from packager.proof.probing import take_baseline
 from packager.proof.prove import BASELINE_NAME, Proof, prove_archive, prove_folder
+from packager.proof.sandbox import bare_environment
 from packager.recipe import Recipe
 from packager.relocation.apply import apply_relocation
 from packager.relocation.leaks import scan_leaks
@@ -38,6 +41,9 @@ from packager.targets import Target
 
 # 2020-02-02 00:00:00 UTC: the time of every archive member unless SOURCE_DATE_EPOCH says otherwise (as hatchling does).
 EPOCH = 1580601600
+
+# Folders in the work folder.
+BUNDLE_FOLDER, QUARANTINE, ORIGINALS = "bundle", "quarantine", "originals"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +68,7 @@ class Stages:
         """A new tree with nothing but its Python."""
         remove_tree(self.tree.root.parent)
         remove_tree(self.quarantine)
+        slim.purge_originals(self.originals)
         self.tree.root.mkdir(parents=True)
         return {"glibc_floor": self.runtime.provision(self.tree, self.facts, console=self.console).glibc_floor}
 
@@ -89,12 +96,34 @@ class Stages:
         self.console.info(f"{plan.files} of {plan.tree_files} files removed, {format_bytes(plan.bytes)}")
         return {"rules": plan.to_json()["rules"], "record": cleanup.removed_record(plan)}
 
+    def strip(self) -> dict[str, Any]:
+        """Libraries lose the symbols that only debuggers read; the originals stay until the proof has passed."""
+        if self.strip_rules is None:
+            return slim.Stripped(saved={}, kept={}, skipped="not asked for").to_json()
+        return slim.strip_tree(self.tree, self.strip_rules, originals=self.originals, console=self.console).to_json()
+
     def relocate(self) -> dict[str, Any]:
         """Make every file find its own place."""
         plan = plan_relocation(self.tree, build_paths=self.build_paths)
         apply_relocation(plan)
         self.console.info(f"{len(plan.edits)} files made to find their own place")
         return {"edits": len(plan.edits), "glibc_floor": elf.glibc_floor(walk_files(self.tree.root))}
+
+    def bytecode(self) -> dict[str, Any]:
+        """Bytecode of what a start loads, so that the first one is as quick as the second."""
+        slim.forget_compiled(self.tree)
+        if not self.recipe.cleanup.wants_bytecode:
+            return slim.Bytecode(failed={}, skipped="not asked for").to_json()
+        with tempfile.TemporaryDirectory(dir=self.work, prefix="start-") as folder:
+            environment = bare_environment(
+                Path(folder) / "home", path=os.environ.get("PATH", os.defpath), extra=self.recipe.env
+            )
+            start = slim.trace_start(
+                self.tree, scratch=Path(folder) / "start", environment=environment, timeout=Limits().quick_test
+            )
+        if start.fault:
+            self.console.warn(f"bytecode is shipped only for what was loaded until {start.fault}")
+        return slim.compile_start(self.tree, start.modules, console=self.console).to_json()
 
     def assemble(self) -> dict[str, Any]:
         """The helper scripts, README.txt and what they read in portable/. What was there of an earlier build goes."""
@@ -164,7 +193,7 @@ class Stages:
 
     def _proof(self, archive: Path) -> Proof:
         def unpack(source: Path, folder: Path) -> None:
-            limits = Limits(windows_names=self.target.is_windows)
+            limits = UnpackLimits(windows_names=self.target.is_windows)
             extract(source, folder, console=self.console, limits=limits)
 
         means: dict[str, Any] = {
@@ -183,12 +212,24 @@ class Stages:
 
     @property
     def tree(self) -> BundleTree:
-        root = self.work / "bundle" / self.recipe.root
+        root = self.work / BUNDLE_FOLDER / self.recipe.root
         return BundleTree(root=root, target=self.target, python_version=self.facts.python_version)
 
     @property
     def quarantine(self) -> Path:
-        return self.work / "quarantine"
+        return self.work / QUARANTINE
+
+    @property
+    def originals(self) -> Path:
+        return self.work / ORIGINALS
+
+    @functools.cached_property
+    def strip_rules(self) -> slim.StripRules | None:
+        """None: nothing is stripped."""
+        wanted = self.recipe.cleanup
+        return (
+            slim.load_strip_rules([(keep.pattern, keep.reason) for keep in wanted.keep]) if wanted.wants_strip else None
+        )
 
     @property
     def archives(self) -> Path:

@@ -5,6 +5,7 @@ from packager.cleanup.layout import TreeLayout, detect_layout, layout_of
 from packager.cleanup.listing import rules_json, rules_table
 from packager.cleanup.plan import CleanupPlan, Removal, Saving, plan_cleanup, tree_bytes
 from packager.cleanup.quarantine import Restored, apply, holds_clean_up, purge, restore
+from packager.cleanup.recipe_rules import rules_of
 from packager.cleanup.removed import removed_record, write_removed
 from packager.cleanup.rules import Keep, Protection, Rule, RuleSet, load_rules
 from packager.cleanup.walk import Kept
@@ -31,6 +32,7 @@ __all__ = [
     "removed_record",
     "restore",
     "rules_json",
+    "rules_of",
     "rules_table",
     "tree_bytes",
     "undo",

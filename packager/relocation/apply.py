@@ -9,8 +9,8 @@ from pathlib import Path
 from packager.elf import find_patchelf
 from packager.filesystem import remove_tree, sha256_file, write_atomic
 from packager.process import run
+from packager.records import FileState, changed_record, state_of
 from packager.relocation.edits import Edit, Materialise, Relink, RelocationPlan, Remove, Rewrite, SetRpath
-from packager.relocation.records import FileState, changed_record, state_of
 
 _STAGING = ".relocation"
 
