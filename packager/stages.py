@@ -139,6 +139,9 @@ class Stages:
             models = wanted_models(self.recipe.models, self.target, self.facts.python_version)
             write_json(portable / FIRST_RUN_LIST, first_run_list(models))
         write_json(portable / "removed.json", self.results["clean"]["record"])
+        if self.recipe.cleanup.wants_bytecode:
+            helper_modules = [str(self.tree.relative(path)) for path in walk_files(portable) if path.suffix == ".py"]
+            slim.compile_start(self.tree, helper_modules, console=self.console)
         Baseline.from_json(self.results["baseline"]).without_machine().save(portable / BASELINE_NAME)
         return release.measure(self.tree.root)
 

@@ -2,9 +2,9 @@
 
 A zip keeps times to two seconds and in no time zone, so bytecode that is compared with its source by time (PEP 3147)
 would be stale on most machines. It is therefore hash-based (PEP 552): unchecked in the Python, where a package is
-replaced as a whole and pip removes bytecode with its source; checked in the app and its nodes, whose sources people
-edit and `git pull`. Each file is compiled by the bundle's own Python under its path from the root, and gets its real
-path when it is imported, so that tracebacks are the same as ever.
+replaced as a whole and pip removes bytecode with its source; checked elsewhere, since people edit the sources of the
+app and its nodes and `git pull` them. Each file is compiled by the bundle's own Python under its path from the root,
+and gets its real path when it is imported, so that tracebacks are the same as ever.
 """
 
 from __future__ import annotations
@@ -99,8 +99,8 @@ def _by_package(modules: Iterable[str]) -> list[list[str]]:
 
 
 def _compile(tree: BundleTree, compiler: Path, modules: Sequence[str], listing: Path) -> dict[str, str]:
-    app = f"{tree.relative(tree.app)}/"
-    lines = [f"{'checked' if module.startswith(app) else 'unchecked'} {module}\n" for module in modules]
+    prefix = f"{tree.relative(tree.prefix)}/"
+    lines = [f"{'unchecked' if module.startswith(prefix) else 'checked'} {module}\n" for module in modules]
     listing.write_bytes("".join(lines).encode("utf-8", "surrogateescape"))
     environment = {"PYTHONHASHSEED": "0", "PYTHONUTF8": "1", "PYTHONNOUSERSITE": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     for name in ("SYSTEMROOT", "PATH"):

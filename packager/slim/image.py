@@ -35,7 +35,7 @@ class Segment:
 
 @dataclass(frozen=True, kw_only=True)
 class Image:
-    """An ELF file. `headers`: where its ELF and program headers end; `appended`: bytes follow that no header names."""
+    """An ELF file. `headers`: where its ELF and program headers end; `appended`: data follows that no header names."""
 
     kind: str
     segments: tuple[Segment, ...]
@@ -52,14 +52,14 @@ def read_image(path: Path) -> Image:
     """The headers of the ELF file at `path`. Raises InputError for a damaged one."""
     try:
         with path.open("rb") as stream:
-            return _image(ELFFile(stream), path.stat().st_size)
+            return _image(ELFFile(stream), stream)
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", where=str(path)) from error
     except Exception as error:  # pyelftools meets damage with whatever its parsers happen to raise
         raise InputError(f"is a damaged ELF file: {error or type(error).__name__}", where=str(path)) from error
 
 
-def _image(elf: Any, file_size: int) -> Image:
+def _image(elf: Any, stream: BinaryIO) -> Image:
     sections = list(elf.iter_sections())
     header = elf.header
     headers = header["e_phoff"] + header["e_phnum"] * header["e_phentsize"]
@@ -80,8 +80,17 @@ def _image(elf: Any, file_size: int) -> Image:
         ),
         headers=headers,
         has_symbols=any(section.name.startswith(_SYMBOLS) and section["sh_size"] for section in sections),
-        appended=max(ends) < file_size,
+        appended=_holds_data(stream, max(ends)),
     )
+
+
+def _holds_data(stream: BinaryIO, start: int) -> bool:
+    """Whether anything but zeros lies from `start` on; patchelf fills the last page of a file up with those."""
+    stream.seek(start)
+    while block := stream.read(_BLOCK):
+        if block.strip(b"\0"):
+            return True
+    return False
 
 
 def difference(before: Path, after: Path) -> str | None:

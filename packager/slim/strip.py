@@ -27,7 +27,7 @@ from packager.slim.image import difference, read_image
 from packager.slim.originals import keep_original
 from packager.slim.strip_rules import StripRules, StripTool
 
-_STAGING = ".strip"
+_STAGING = "staging"
 _TIMEOUT = 600  # seconds for one file; the largest of torch's takes five
 
 
@@ -64,7 +64,8 @@ class Stripped:
 
 
 def strip_tree(tree: BundleTree, rules: StripRules, *, originals: Path, console: Console) -> Stripped:
-    """Strip what can be stripped of a Linux bundle; what was replaced is kept in the folder `originals`.
+    """Strip what can be stripped of a Linux bundle; what was replaced is kept in the folder `originals`, which
+    lies outside the tree on its file system.
 
     RECORD states the new hashes and sizes. After a kill at any moment restore_originals makes the tree whole. Other
     systems' libraries are never touched: Mach-O is signed, and a DLL's symbols lie in a file of their own.
@@ -74,9 +75,9 @@ def strip_tree(tree: BundleTree, rules: StripRules, *, originals: Path, console:
     if rules.tool is None:
         return Stripped(saved={}, kept={}, skipped="neither strip (binutils) nor llvm-strip is on PATH")
     candidates, kept = find_candidates(tree.root, rules)
-    staging = tree.root / _STAGING
+    staging = originals / _STAGING
     remove_tree(staging)
-    staging.mkdir()
+    staging.mkdir(parents=True)
     try:
         outcomes = _strip_all(tree.root, rules.tool, candidates, staging, console)
         kept |= {candidate.paths[0]: why for candidate, why in zip(candidates, outcomes, strict=True) if why}
