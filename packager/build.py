@@ -281,6 +281,8 @@ def _report(stages: Stages, journal: Journal) -> dict[str, Any]:
         "files": {"before": before["files"], "after": after["files"]},
         "proof": results["prove"],
         "cleanup": results["clean"]["rules"],
+        "protected": results["clean"]["protected"],
+        "places": {"before": results["clean"]["places"], "after": after["places"]},
         "strip": results["strip"],
         "bytecode": results["bytecode"],
         "repositories": lock["repositories"],

@@ -27,6 +27,7 @@ from packager.model_files import FIRST_RUN_LIST, first_run_list
 from packager.models import wanted_models
 from packager.node_needs import unmet_needs
 from packager.origins import Origins
+from packager.places import measure_places
 from packager.proof.baseline import Baseline
 from packager.proof.limits import Limits
 from packager.proof.probing import take_baseline
@@ -92,9 +93,15 @@ class Stages:
         """Move what the rules allow into the quarantine, from where it is deleted after the proof."""
         wanted = self.recipe.cleanup
         plan = cleanup.plan_cleanup(self.tree, self.rules, tier=wanted.tier, opt_in=wanted.opt_in)
+        places = measure_places(self.tree)
         cleanup.apply(plan, self.quarantine)
         self.console.info(f"{plan.files} of {plan.tree_files} files removed, {format_bytes(plan.bytes)}")
-        return {"rules": plan.to_json()["rules"], "record": cleanup.removed_record(plan)}
+        return {
+            "rules": plan.to_json()["rules"],
+            "record": cleanup.removed_record(plan),
+            "protected": plan.protected(),
+            "places": places,
+        }
 
     def strip(self) -> dict[str, Any]:
         """Libraries lose the symbols that only debuggers read; the originals stay until the proof has passed."""
@@ -143,7 +150,7 @@ class Stages:
             helper_modules = [str(self.tree.relative(path)) for path in walk_files(portable) if path.suffix == ".py"]
             slim.compile_start(self.tree, helper_modules, console=self.console)
         Baseline.from_json(self.results["baseline"]).without_machine().save(portable / BASELINE_NAME)
-        return release.measure(self.tree.root)
+        return {**release.measure(self.tree.root), "places": measure_places(self.tree)}
 
     def archive(self) -> list[dict[str, Any]]:
         """Every format the recipe wants, in the work folder. The zip made there before serves the new one."""

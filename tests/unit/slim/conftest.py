@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import os
 import shutil
 import sys
 from pathlib import Path
 
 import pytest
+from slim_bundles import MODULES, record_row
 
 from packager import targets
 from packager.bundle import BundleTree
 from packager.slim.image import read_image
-
-MODULES = ("_decimal", "_json", "_struct", "_bisect")
 
 
 def extension(name: str) -> Path:
@@ -25,11 +22,6 @@ def extension(name: str) -> Path:
     if not sys.platform.startswith("linux") or found is None or not read_image(found).has_symbols:
         pytest.skip(f"this Python has no {name} with symbols")
     return found
-
-
-def record_row(name: str, content: bytes) -> str:
-    digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
-    return f"{name},sha256={digest},{len(content)}\n"
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from conftest import record_row
+from slim_bundles import record_row
 
 from packager import targets
 from packager.bundle import BundleTree

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import MODULES, record_row
+from slim_bundles import MODULES, record_row
 
 from packager import targets
 from packager.bundle import BundleTree
