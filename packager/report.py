@@ -26,9 +26,9 @@ def render(report: dict[str, Any]) -> str:
     bundle, size, files = report["bundle"], report["size"], report["files"]
     sections = [
         _section("Size", _size_table(size, files)),
+        _section("Where the bytes are", treemap(report["places"]["before"], report["places"]["after"])),
         _section("Proof", _proof_table(report["proof"])),
         _section("Stages", _stage_table(report["stages"])),
-        _section("Where the bytes are", treemap(report["places"]["before"], report["places"]["after"])),
         _section("Saved, by rule", _rule_table(_savings(report))),
         _section(
             "Protected, and by which evidence",

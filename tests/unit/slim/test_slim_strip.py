@@ -115,16 +115,17 @@ import subprocess
 subprocess.run(['strip', '-o', output, source], check=True)
 data = bytearray(open(output, 'rb').read())
 """
-MISALIGNED = f"""{STRIPPED}
+LOADS = f"""{STRIPPED}
 start, size, count = struct.unpack_from('<Q', data, 32)[0], *struct.unpack_from('<HH', data, 54)
-for at in range(start, start + size * count, size):
-    if struct.unpack_from('<I', data, at)[0] == 1:  # PT_LOAD
-        last = at
-struct.pack_into('<Q', data, last + 8, struct.unpack_from('<Q', data, last + 8)[0] + 16)
+loads = [at for at in range(start, start + size * count, size) if struct.unpack_from('<I', data, at)[0] == 1]
+"""
+MISALIGNED = f"""{LOADS}
+struct.pack_into('<Q', data, loads[-1] + 8, struct.unpack_from('<Q', data, loads[-1] + 8)[0] + 16)
 open(output, 'wb').write(data)
 """
-TAMPERED = f"""{STRIPPED}
-data[0x1000] ^= 1  # in what is loaded
+TAMPERED = f"""{LOADS}
+code = next(at for at in loads if struct.unpack_from('<I', data, at + 4)[0] & 1)  # PF_X
+data[struct.unpack_from('<Q', data, code + 8)[0] + 4] ^= 1
 open(output, 'wb').write(data)
 """
 CUT = "open(output, 'wb').write(open(source, 'rb').read(5000))"
@@ -137,7 +138,7 @@ NOTHING = "pass"
     ("script", "reason"),
     [
         (MISALIGNED, "cannot map it"),
-        (TAMPERED, "would change"),
+        (TAMPERED, "bytes of the section"),
         (CUT, "what strip.py made of it"),
         (GROWN, "would not get smaller"),
         (FAILS, "strip.py failed: cannot read this machine"),
@@ -158,7 +159,7 @@ def test_library_patched_before_is_whole_afterwards(bundle: BundleTree) -> None:
     path = library(bundle)
     subprocess.run([find_patchelf(), "--set-rpath", "$ORIGIN/" + "x" * 500, path], check=True)
     done = strip(bundle)
-    assert place(bundle, path) in {**done.saved, **done.kept}
+    assert len(done.saved) + len(done.kept) == len(MODULES)
     imports(bundle.site_packages / "fast", *MODULES)
 
 
