@@ -283,6 +283,7 @@ def _report(stages: Stages, journal: Journal) -> dict[str, Any]:
         "cleanup": results["clean"]["rules"],
         "protected": results["clean"]["protected"],
         "places": {"before": results["clean"]["places"], "after": after["places"]},
+        "repeated": results["archive"][0]["repeated"],
         "strip": results["strip"],
         "bytecode": results["bytecode"],
         "repositories": lock["repositories"],

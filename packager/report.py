@@ -25,7 +25,7 @@ def render(report: dict[str, Any]) -> str:
     """The page for `report` (the value build.py makes). Every text from outside is escaped."""
     bundle, size, files = report["bundle"], report["size"], report["files"]
     sections = [
-        _section("Size", _size_table(size, files)),
+        _section("Size", _size_table(size, files, report["repeated"])),
         _section("Where the bytes are", treemap(report["places"]["before"], report["places"]["after"])),
         _section("Proof", _proof_table(report["proof"])),
         _section("Stages", _stage_table(report["stages"])),
@@ -75,11 +75,12 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]], numbers: int = 0)
     return f"<table><tr>{titles}</tr>\n{body}</table>"
 
 
-def _size_table(size: dict[str, int], files: dict[str, int]) -> str:
+def _size_table(size: dict[str, int], files: dict[str, int], repeated: dict[str, int]) -> str:
     rows = [
         ["installed", str(files["before"]), format_bytes(size["before"])],
         ["in the bundle", str(files["after"]), format_bytes(size["after"])],
         ["archive", "", format_bytes(size["archive"])],
+        ["the same content again, packed once", str(repeated["files"]), format_bytes(repeated["bytes"])],
     ]
     return _table(["", "files", "bytes"], rows, numbers=2)
 
@@ -100,7 +101,7 @@ def _stage_table(stages: Sequence[dict[str, Any]]) -> str:
 
 def _savings(report: dict[str, Any]) -> list[dict[str, Any]]:
     """The rules, and the steps that save without being one; bytecode takes room, and so its figure is below zero."""
-    strip, bytecode, repeated = report["strip"], report["bytecode"], report.get("duplicates")
+    strip, bytecode = report["strip"], report["bytecode"]
     steps = [
         {
             "rule": "(strip)",
@@ -117,8 +118,6 @@ def _savings(report: dict[str, Any]) -> list[dict[str, Any]]:
             "bytes": -bytecode["bytes"],
         },
     ]
-    if repeated:
-        steps.append({"rule": "(duplicates)", **repeated})
     return [*report["cleanup"], *steps]
 
 

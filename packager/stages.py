@@ -175,8 +175,14 @@ class Stages:
                 epoch=source_date_epoch(os.environ, default=EPOCH),
                 console=self.console,
             )
+            files, size = done.manifest.repeated
             archived += [
-                {"name": it.path.name, "size": it.size, "sha256": "" if kind == "dir" else it.sha256}
+                {
+                    "name": it.path.name,
+                    "size": it.size,
+                    "sha256": "" if kind == "dir" else it.sha256,
+                    "repeated": {"files": files, "bytes": size},
+                }
                 for it in done.archives
             ]
         budget = self.recipe.archive.max_path

@@ -140,10 +140,10 @@ def _holds_data(stream: BinaryIO, start: int) -> bool:
 def difference(before: Path, after: Path) -> str | None:
     """Why `after` is no stand-in for the library or program `before`; None if the loader can't tell one from the other.
 
-    Each PT_LOAD of `after` must be aligned, and every section that is loaded must have its old bytes at its old place in
-    memory: code, data, dynamic symbols, versions, needed libraries, build id. What lies between sections belongs to nobody:
-    patchelf fills the places it moved sections from, and strip clears them. Soname, needed libraries, search paths and
-    loader are compared by name as well.
+    Each PT_LOAD of `after` must be aligned, and every section that is loaded must have its old bytes at its old place
+    in memory: code, data, dynamic symbols, versions, needed libraries, build id. What lies between sections belongs to
+    nobody: patchelf fills the places it moved sections from, and strip clears them. Soname, needed libraries, search
+    paths and loader are compared by name as well.
     """
     old, new = read_image(before), read_image(after)
     if not all(segment.is_aligned for segment in new.segments):
