@@ -179,7 +179,8 @@ def clean(words: Namespace, _: Console) -> Result:
         dry_run=words.dry_run,
         keep_quarantine=words.keep_quarantine,
     )
-    return Result(value=plan.to_json(), text=plan.table())
+    whole = cleanup.tree_bytes(words.tree) if words.dry_run else None
+    return Result(value=plan.to_json(), text=plan.table(tree_bytes=whole))
 
 
 def rules(words: Namespace, _: Console) -> Result:
