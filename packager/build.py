@@ -117,7 +117,7 @@ def build_tree(recipe: Recipe, options: BuildOptions, console: Console) -> Stage
 def undo_clean_up(root: Path) -> cleanup.Restored | None:
     """Put back what the clean-up took from `root`, the bundle tree in a work folder whose build kept its quarantine.
 
-    None if `root` is no such tree. The next build cleans it anew. Raises InputError if there is nothing to put back.
+    None if `root` is no such tree. The next build installs anew. Raises InputError if there is nothing to put back.
     """
     root = root.resolve()
     work = root.parent.parent
@@ -126,7 +126,7 @@ def undo_clean_up(root: Path) -> cleanup.Restored | None:
     with exclusive(work):
         slim.restore_originals(root, work / ORIGINALS)
         restored = cleanup.restore(root, work / QUARANTINE)
-        Journal(work).forget(*STAGES[STAGES.index("clean") :])
+        Journal(work).forget(*STAGES)  # relocated files stay, so that the next build starts from a new tree
         return restored
 
 

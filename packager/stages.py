@@ -122,9 +122,7 @@ class Stages:
         if not self.recipe.cleanup.wants_bytecode:
             return slim.Bytecode(failed={}, skipped="not asked for").to_json()
         with tempfile.TemporaryDirectory(dir=self.work, prefix="start-") as folder:
-            environment = bare_environment(
-                Path(folder) / "home", path=os.environ.get("PATH", os.defpath), extra=self.recipe.env
-            )
+            environment = self._bare_environment(Path(folder))
             start = slim.trace_start(
                 self.tree, scratch=Path(folder) / "start", environment=environment, timeout=Limits().quick_test
             )
@@ -147,8 +145,10 @@ class Stages:
             write_json(portable / FIRST_RUN_LIST, first_run_list(models))
         write_json(portable / "removed.json", self.results["clean"]["record"])
         if self.recipe.cleanup.wants_bytecode:
-            helper_modules = [str(self.tree.relative(path)) for path in walk_files(portable) if path.suffix == ".py"]
-            slim.compile_start(self.tree, helper_modules, console=self.console)
+            with tempfile.TemporaryDirectory(dir=self.work, prefix="start-") as folder:
+                environment = self._bare_environment(Path(folder))
+                helpers_start = slim.trace_helpers(self.tree, scratch=Path(folder) / "start", environment=environment)
+            slim.compile_start(self.tree, helpers_start.modules, console=self.console)
         Baseline.from_json(self.results["baseline"]).without_machine().save(portable / BASELINE_NAME)
         return {**release.measure(self.tree.root), "places": measure_places(self.tree)}
 
@@ -223,6 +223,9 @@ class Stages:
         if archive.is_dir():
             return prove_folder(archive / self.recipe.root, hide=hide, **means)
         return prove_archive(archive, hide=hide, extract=unpack, **means)
+
+    def _bare_environment(self, folder: Path) -> dict[str, str]:
+        return bare_environment(folder / "home", path=os.environ.get("PATH", os.defpath), extra=self.recipe.env)
 
     # -- what several stages share ------------------------------------------------------------------------------------
 

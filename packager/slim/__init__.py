@@ -2,7 +2,7 @@
 
 from packager.slim.bytecode import Bytecode, compile_start, forget_compiled
 from packager.slim.originals import holds_originals, purge_originals, restore_originals
-from packager.slim.start import trace_start
+from packager.slim.start import trace_helpers, trace_start
 from packager.slim.strip import Stripped, strip_tree
 from packager.slim.strip_rules import StripRules, load_strip_rules
 
@@ -17,5 +17,6 @@ __all__ = [
     "purge_originals",
     "restore_originals",
     "strip_tree",
+    "trace_helpers",
     "trace_start",
 ]

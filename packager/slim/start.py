@@ -17,6 +17,7 @@ from packager.filesystem import remove_tree
 from packager.process import Finished, run
 
 _HOOK = Path(__file__).with_name("start_hook.py")
+_HELP = 120  # seconds
 _QUICK_TEST = ("--quick-test-for-ci", "--cpu")
 
 
@@ -52,6 +53,22 @@ def trace_start(tree: BundleTree, *, scratch: Path, environment: Mapping[str, st
         return Start(modules=_below(copy.root, seen), fault=_fault(finished))
     finally:
         remove_tree(scratch)
+
+
+def trace_helpers(tree: BundleTree, *, scratch: Path, environment: Mapping[str, str]) -> Start:
+    """What the helpers in portable/ load before they start the app. They write nothing, so no copy is needed."""
+    scratch.mkdir(parents=True)
+    seen = scratch / "seen"
+    seen.touch()
+    command: list[str | Path] = [tree.python, "-X", "utf8", shutil.copyfile(_HOOK, scratch / _HOOK.name), seen]
+    variables = {
+        **environment,
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONNOUSERSITE": "1",
+        "PYTHONPYCACHEPREFIX": str(scratch / "no-bytecode"),
+    }
+    finished = run([*command, tree.portable, "--help"], cwd=scratch, env=variables, timeout=_HELP, check=False)
+    return Start(modules=_below(tree.root, seen), fault=_fault(finished))
 
 
 def _copy(tree: BundleTree, copy: BundleTree) -> None:
