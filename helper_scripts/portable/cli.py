@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from portable import bundle as bundles
-from portable import info, model_commands, packages, programs, verify
+from portable import info, model_commands, packages, programs, relocate_command, verify
 from portable.bundle import WINDOWS
 from portable.errors import DONE, FAILED, INTERRUPTED, HelperError, UsageError
 
@@ -21,6 +21,7 @@ examples (on Windows with .bat instead of .sh):
   ./install_package.sh -r ComfyUI/custom_nodes/some-node/requirements.txt
   ./install_package.sh --wheels-dir ~/wheels   without a network
   ./manage.sh verify                           are all files still as they were shipped?
+  ./manage.sh relocate --dry-run               which files hold the path of the bundle?
   ./manage.sh models fetch                     the models this bundle wants and does not carry
   ./manage.sh exec -- python -m pip list       any program in the bundle's environment
 
@@ -122,6 +123,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     check.add_argument("--json", action="store_true", help="one JSON object on stdout")
     check.set_defaults(action=_verify)
+    relocate_command.add(commands)
     model_commands.add(commands)
     return parser
 

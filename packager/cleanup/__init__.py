@@ -6,8 +6,10 @@ from packager.cleanup.listing import rules_json, rules_table
 from packager.cleanup.oracle import Judgement, OracleMeans
 from packager.cleanup.plan import CleanupPlan, Removal, Saving, plan_cleanup, tree_bytes
 from packager.cleanup.quarantine import Restored, apply, holds_clean_up, purge, restore
+from packager.cleanup.recipe_rules import rules_of
 from packager.cleanup.removed import removed_record, write_removed
 from packager.cleanup.rules import Keep, Protection, Rule, RuleSet, load_rules
+from packager.cleanup.savings import LastSaving, last_savings, remember_savings
 from packager.cleanup.walk import Kept
 
 __all__ = [
@@ -15,6 +17,7 @@ __all__ = [
     "Judgement",
     "Keep",
     "Kept",
+    "LastSaving",
     "OracleMeans",
     "Protection",
     "Removal",
@@ -28,13 +31,16 @@ __all__ = [
     "clean_tree",
     "detect_layout",
     "holds_clean_up",
+    "last_savings",
     "layout_of",
     "load_rules",
     "plan_cleanup",
     "purge",
+    "remember_savings",
     "removed_record",
     "restore",
     "rules_json",
+    "rules_of",
     "rules_table",
     "tree_bytes",
     "undo",

@@ -71,6 +71,16 @@ class CleanupPlan:
         """Largest first. Outside site-packages and nodes a package is `(stdlib)`, `(prefix)` or `(app)`."""
         return _add_up(self.removals, lambda removal: removal.package)
 
+    def protected(self) -> list[dict[str, Any]]:
+        """What stays in spite of a rule, by rule, protector and reason: how many paths, and one of them."""
+        groups: dict[tuple[str, str, str], list[str]] = {}
+        for kept in self.kept:
+            groups.setdefault((kept.rule, kept.by, kept.reason), []).append(printable(kept.path))
+        return [
+            {"rule": rule, "by": by, "reason": reason, "paths": len(paths), "example": min(paths)}
+            for (rule, by, reason), paths in sorted(groups.items())
+        ]
+
     def table(self, *, tree_bytes: int | None = None, packages: int = 15) -> str:
         """For people: by rule, then the `packages` that shrink most. Shares are of `tree_bytes`, or of what goes."""
         whole = tree_bytes if tree_bytes is not None else self.bytes
