@@ -150,7 +150,7 @@ def stage_inputs(stages: Stages) -> dict[str, str]:
     recipe = stages.recipe
     own: dict[str, list[Any]] = {
         "provision": [stages.facts.identity, stages.lock.digest, recipe.models, recipe.model_mode],
-        "clean": [cleanup.rules_json(stages.rules), recipe.cleanup.tier, recipe.cleanup.opt_in],
+        "clean": [cleanup.rules_json(stages.rules), recipe.cleanup.tier, recipe.cleanup.opt_in, recipe.cleanup.oracle],
         "strip": [stages.strip_rules],
         "relocate": [stages.build_paths],
         "bytecode": [recipe.cleanup.wants_bytecode, recipe.env],
@@ -298,6 +298,7 @@ def _report(stages: Stages, journal: Journal) -> dict[str, Any]:
         "files": {"before": before["files"], "after": after["files"]},
         "proof": results["prove"],
         "cleanup": results["clean"]["rules"],
+        "oracle": results["clean"]["oracle"],
         "protected": results["clean"]["protected"],
         "places": {"before": results["clean"]["places"], "after": after["places"]},
         "repeated": results["archive"][0]["repeated"],

@@ -22,13 +22,14 @@ from packager.build import build as build_bundle
 from packager.console import Console, format_bytes
 from packager.errors import InputError, ProofError
 from packager.explain import explain
-from packager.fetch.cache import Cache, default_cache_root
+from packager.fetch.cache import Cache, default_cache_root, oracle_cache
 from packager.fetch.mirrors import Mirrors
 from packager.gather import gather, open_gathered
 from packager.lock import Lock
 from packager.models import folder_warnings
 from packager.origins import Origins
 from packager.parts import MAX_PART_SIZE, find_parts, parse_size
+from packager.proof.needs import system_needs
 from packager.proof.prove import prove_archive, prove_folder
 from packager.realize import delete as delete_realized
 from packager.realize import plan_delete
@@ -175,20 +176,29 @@ def verify(words: Namespace, console: Console) -> Result:
     return Result(value=proof.to_json(), text=f"{bundle}: proved by {len(proof.checks)} checks")
 
 
-def clean(words: Namespace, _: Console) -> Result:
+def clean(words: Namespace, console: Console) -> Result:
     if words.undo:
         restored = undo_clean_up(words.tree) or cleanup.undo(words.tree)
         return Result(value=dataclasses.asdict(restored), text=f"{words.tree}: as it was before the clean-up")
-    plan = cleanup.clean_tree(
+    judged = cleanup.clean_tree(
         words.tree,
         cleanup.load_rules(),
         tier=words.tier,
         opt_in=words.opt_in,
         dry_run=words.dry_run,
         keep_quarantine=words.keep_quarantine,
+        oracle=_oracle(console) if words.oracle else None,
     )
     whole = cleanup.tree_bytes(words.tree) if words.dry_run else None
-    return Result(value=plan.to_json(), text=plan.table(tree_bytes=whole))
+    text = [judged.plan.table(tree_bytes=whole), *([judged.report["exceptions"]] if judged.report else [])]
+    return Result(value={**judged.plan.to_json(), "oracle": judged.report}, text="\n\n".join(filter(None, text)))
+
+
+def _oracle(console: Console) -> cleanup.OracleMeans:
+    scratch = Path(tempfile.mkdtemp(prefix="packager-oracle-"))
+    return cleanup.OracleMeans(
+        scratch=scratch, cache=oracle_cache(), console=console, skip=system_needs().accidental_modules
+    )
 
 
 def rules(words: Namespace, _: Console) -> Result:
@@ -264,6 +274,8 @@ def recipe_of(words: Namespace) -> Recipe:
         changes["archive"] = dataclasses.replace(changes.get("archive", recipe.archive), max_part_size=size)
     if given.get("tier"):
         changes["cleanup"] = dataclasses.replace(recipe.cleanup, tier=words.tier)
+    if given.get("no_oracle"):
+        changes["cleanup"] = dataclasses.replace(changes.get("cleanup", recipe.cleanup), oracle=False)
     if switches := {name: given[name] for name in ("strip", "bytecode") if given.get(name) is not None}:
         changes["cleanup"] = dataclasses.replace(changes.get("cleanup", recipe.cleanup), **switches)
     return dataclasses.replace(recipe, **changes)

@@ -66,6 +66,7 @@ class Cleanup:
     tier: str = "safe"
     opt_in: tuple[str, ...] = ()
     keep: tuple[Keep, ...] = ()
+    oracle: bool = True
     rules: tuple[str | dict[str, Any], ...] = ()
     exceptions: tuple[RuleException, ...] = ()
     strip: bool | None = None
@@ -230,6 +231,7 @@ def _build(value: dict[str, Any], path: Path) -> Recipe:
             tier=cleanup.get("tier", "safe"),
             opt_in=tuple(cleanup.get("opt_in", ())),
             keep=tuple(Keep(**keep) for keep in cleanup.get("keep", ())),
+            oracle=cleanup.get("oracle", True),
             rules=tuple(cleanup.get("rules", ())),
             exceptions=tuple(RuleException(**item) for item in cleanup.get("exceptions", ())),
             strip=cleanup.get("strip"),

@@ -35,6 +35,7 @@ def render(report: dict[str, Any]) -> str:
             _table(["rule", "protected by", "evidence", "example", "paths"], _protected_rows(report), numbers=1),
         ),
         _section("Libraries that kept their symbols", _table(["library", "reason"], _kept_rows(report["strip"]))),
+        _section("Kept, by evidence", _oracle_part(report.get("oracle"))),
         _section("Repositories", _table(["name", "commit", "address"], _repository_rows(report["repositories"]))),
         _section("Packages", _table(["name", "version", "asked for by"], _package_rows(report["packages"]))),
         _section(
@@ -141,6 +142,20 @@ def _rule_table(cleanup: Sequence[dict[str, Any]]) -> str:
         for rule in sorted(cleanup, key=lambda rule: -rule["bytes"])
     ]
     return _table(["rule or step", "why it is safe", "files", "bytes"], rows, numbers=2)
+
+
+def _oracle_part(oracle: dict[str, Any] | None) -> str:
+    """What the clean-up's oracle asked, what it kept and why."""
+    if oracle is None:
+        return ""
+    asked = f"{oracle['probes']} probes before and after, {oracle['cached']} answers from the cache, "
+    rows = [[kept["path"], kept["rule"], kept["how"], kept["evidence"]] for kept in oracle["kept"]]
+    lesson = f"<pre>{html.escape(oracle['exceptions'])}</pre>" if oracle["exceptions"] else ""
+    return (
+        f"<p>{html.escape(asked)}{oracle['seconds']:.0f} s</p>\n"
+        + _table(["path", "rule", "how", "why"], rows)
+        + lesson
+    )
 
 
 def _repository_rows(repositories: Sequence[dict[str, Any]]) -> list[list[str]]:

@@ -20,6 +20,7 @@ from packager.bundle import APP_DIR, MANIFEST_NAME, BundleTree
 from packager.cleanup import RuleSet
 from packager.console import Console, format_bytes
 from packager.errors import ProofError
+from packager.fetch.cache import oracle_cache
 from packager.filesystem import remove_tree, walk_files, write_json
 from packager.install import install
 from packager.lock import Lock
@@ -29,11 +30,12 @@ from packager.node_needs import unmet_needs
 from packager.origins import Origins
 from packager.papers import write_papers
 from packager.places import measure_places
+from packager.probes.environment import bare_environment
 from packager.proof.baseline import Baseline
 from packager.proof.limits import Limits
+from packager.proof.needs import system_needs
 from packager.proof.probing import take_baseline
 from packager.proof.prove import BASELINE_NAME, Proof, prove_archive, prove_folder
-from packager.proof.sandbox import bare_environment
 from packager.recipe import Recipe
 from packager.relocation.apply import apply_relocation
 from packager.relocation.leaks import scan_leaks
@@ -95,13 +97,18 @@ class Stages:
     def clean(self) -> dict[str, Any]:
         """Move what the rules allow into the quarantine, from where it is deleted after the proof."""
         wanted = self.recipe.cleanup
-        plan = cleanup.plan_cleanup(self.tree, self.rules, tier=wanted.tier, opt_in=wanted.opt_in)
         places = measure_places(self.tree)
-        cleanup.apply(plan, self.quarantine)
+        layout = cleanup.layout_of(self.tree)
+        oracle = self._oracle if wanted.oracle else None
+        judged = cleanup.clean_into(
+            self.quarantine, layout, self.rules, tier=wanted.tier, opt_in=wanted.opt_in, oracle=oracle
+        )
+        plan = judged.plan
         self.console.info(f"{plan.files} of {plan.tree_files} files removed, {format_bytes(plan.bytes)}")
         return {
             "rules": plan.to_json()["rules"],
             "record": cleanup.removed_record(plan),
+            "oracle": judged.report,
             "protected": plan.protected(),
             "places": places,
         }
@@ -216,6 +223,16 @@ class Stages:
         """The release files, from the work folder to the output folder, and the lock that makes them again."""
         release.add_lock(self.archives, self.stem, self.lock)
         return release.publish(self.archives, self.output, self.stem, self.console)
+
+    @property
+    def _oracle(self) -> cleanup.OracleMeans:
+        return cleanup.OracleMeans(
+            scratch=self.work / "oracle",
+            cache=oracle_cache(),
+            console=self.console,
+            env=self.recipe.env,
+            skip=system_needs().accidental_modules,
+        )
 
     def _proof(self, archive: Path) -> Proof:
         def unpack(source: Path, folder: Path) -> None:

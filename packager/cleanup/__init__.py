@@ -1,8 +1,9 @@
 """Clean-up: rules say what may go, a plan finds it, a quarantine holds it until the proof has passed."""
 
-from packager.cleanup.clean import clean_tree, undo
+from packager.cleanup.clean import clean_into, clean_tree, undo
 from packager.cleanup.layout import TreeLayout, detect_layout, layout_of
 from packager.cleanup.listing import rules_json, rules_table
+from packager.cleanup.oracle import Judgement, OracleMeans
 from packager.cleanup.plan import CleanupPlan, Removal, Saving, plan_cleanup, tree_bytes
 from packager.cleanup.quarantine import Restored, apply, holds_clean_up, purge, restore
 from packager.cleanup.recipe_rules import rules_of
@@ -13,9 +14,11 @@ from packager.cleanup.walk import Kept
 
 __all__ = [
     "CleanupPlan",
+    "Judgement",
     "Keep",
     "Kept",
     "LastSaving",
+    "OracleMeans",
     "Protection",
     "Removal",
     "Restored",
@@ -24,6 +27,7 @@ __all__ = [
     "Saving",
     "TreeLayout",
     "apply",
+    "clean_into",
     "clean_tree",
     "detect_layout",
     "holds_clean_up",
