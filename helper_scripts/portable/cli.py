@@ -10,8 +10,20 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from portable import bundle as bundles
-from portable import info, model_commands, packages, programs, relocate_command, verify
-from portable.bundle import WINDOWS
+from portable import (
+    info,
+    interlock,
+    model_commands,
+    package_commands,
+    programs,
+    relocate_command,
+    snapshot_commands,
+    transaction,
+    verify,
+)
+from portable.bundle import WINDOWS, Bundle
+from portable.changes import STATE
+from portable.command_line import held
 from portable.errors import DONE, FAILED, INTERRUPTED, HelperError, UsageError
 
 _EPILOG = """\
@@ -20,6 +32,7 @@ examples (on Windows with .bat instead of .sh):
   ./install_package.sh "opencv-python-headless<5"
   ./install_package.sh -r ComfyUI/custom_nodes/some-node/requirements.txt
   ./install_package.sh --wheels-dir ~/wheels   without a network
+  ./manage.sh snapshots                        what was changed; `rollback` undoes it, also offline
   ./manage.sh verify                           are all files still as they were shipped?
   ./manage.sh relocate --dry-run               which files hold the path of the bundle?
   ./manage.sh models fetch                     the models this bundle wants and does not carry
@@ -57,7 +70,9 @@ def holds_window(arguments: Sequence[str], code: int) -> bool:
 def _dispatch(arguments: Sequence[str]) -> int:
     if arguments and arguments[0] == "run":  # never parsed: `--help` and the like are ComfyUI's
         bundle = bundles.read(bundles.locate())
+        _recover(bundle)
         model_commands.offer(bundle)
+        interlock.hold_for_run(bundle.root / STATE, ["run", *arguments[1:]])
         return programs.run_app(bundle, arguments[1:])
     words, command = list(arguments), []
     if words[:1] == ["exec"] and "--" in words:
@@ -68,8 +83,17 @@ def _dispatch(arguments: Sequence[str]) -> int:
         parser.print_help()
         return DONE
     options.program = command
+    if (root := bundles.locate()) and transaction.is_interrupted(root) and (root / "portable/bundle.json").exists():
+        _recover(bundles.read(root))
     action: Callable[[argparse.Namespace], int] = options.action
     return action(options)
+
+
+def _recover(bundle: Bundle) -> None:
+    """Finish or undo what a killed helper left, unless the helper that is at it still lives."""
+    if transaction.is_interrupted(bundle.root):
+        with held(bundle, ["recover"], force=True):
+            pass
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -85,19 +109,8 @@ def _parser() -> argparse.ArgumentParser:
 
     commands.add_parser("run", help="start ComfyUI; all arguments are its own")
 
-    install = commands.add_parser(
-        "install",
-        help="install packages into the bundle",
-        description="Installs packages into the bundle. What it was tested with (portable/lock.txt) stays as it is.",
-        epilog='example: install_package.sh "segno>=1.6" ./downloads/other-1.0-py3-none-any.whl',
-        formatter_class=raw,
-        allow_abbrev=False,
-    )
-    install.add_argument("packages", nargs="*", metavar="PACKAGE", help="name, name==version, or path of a wheel")
-    install.add_argument("-r", "--requirement", action="append", default=[], metavar="FILE", help="a requirements file")
-    install.add_argument("--wheels-dir", metavar="DIR", help="take wheels from this folder alone, without a network")
-    install.add_argument("--force", action="store_true", help="ignore the lock; something may stop working")
-    install.set_defaults(action=_install)
+    package_commands.add(commands)
+    snapshot_commands.add(commands)
 
     execute = commands.add_parser(
         "exec",
@@ -126,17 +139,6 @@ def _parser() -> argparse.ArgumentParser:
     relocate_command.add(commands)
     model_commands.add(commands)
     return parser
-
-
-def _install(options: argparse.Namespace) -> int:
-    request = packages.Request(
-        requirements=tuple(options.packages),
-        files=tuple(options.requirement),
-        wheels_dir=options.wheels_dir,
-        force=options.force,
-    )
-    packages.install(bundles.read(bundles.locate()), request)
-    return DONE
 
 
 def _exec(options: argparse.Namespace) -> int:
