@@ -52,7 +52,7 @@ class Start:
         if self.fault:
             return [] if before.fault else [f"ComfyUI does not start any more: {self.fault}"]
         return [
-            f"the node {name} cannot be imported any more: {reason}"
+            f"the node {name} cannot be imported: {reason}"
             for name, reason in self.failed.items()
             if name not in before.failed
         ]

@@ -18,6 +18,7 @@ from portable import (
     programs,
     relocate_command,
     snapshot_commands,
+    snapshots,
     transaction,
     verify,
 )
@@ -131,7 +132,7 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser(
         "verify",
         help="compare every file with what was shipped",
-        description="Compares every file with portable/manifest.json. Packages changed since then are reported too.",
+        description="Compares every file with portable/manifest.json. What helpers changed since, `install` say, is no damage.",
         allow_abbrev=False,
     )
     check.add_argument("--json", action="store_true", help="one JSON object on stdout")
@@ -167,13 +168,22 @@ def _info(options: argparse.Namespace) -> int:
 def _verify(options: argparse.Namespace) -> int:
     root = bundles.locate()
     entries = verify.read_manifest(root / "portable" / "manifest.json")
-    damage = list(verify.find_damage(root, entries))
+    found_different = verify.judge(root, verify.find_damage(root, entries), snapshots.history(root))
+    changed, damage = [], []
+    for item in found_different:
+        (changed if item.kind == "changed" else damage).append(item)
     advice = verify.parts_to_unzip(root, entries, damage)
     if options.json:
-        found = {"checked": len(entries), "damage": [vars(item) for item in damage], "advice": advice}
+        found = {
+            "checked": len(entries),
+            "damage": [vars(item) for item in damage],
+            "changed": [vars(item) for item in changed],
+            "advice": advice,
+        }
         print(json.dumps(found, ensure_ascii=False))
     else:
-        for item in damage:
+        for item in [*changed, *damage]:
             print(f"{item.kind:8} {item.path}" + (f" ({item.detail})" if item.detail else ""))
-        print(f"{len(entries)} entries checked, {len(damage)} missing or damaged", *advice, sep="\n")
+        note = f", {len(changed)} changed by helpers" if changed else ""
+        print(f"{len(entries)} entries checked{note}, {len(damage)} missing or damaged", *advice, sep="\n")
     return FAILED if damage else DONE

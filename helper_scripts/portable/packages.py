@@ -17,7 +17,7 @@ from typing import Any
 
 from portable import staging, transaction
 from portable.bundle import Bundle
-from portable.changes import Plan, Record
+from portable.changes import Change, Plan, Record
 from portable.distributions import Distribution, installed, needed_by
 from portable.errors import HelperError, UsageError
 from portable.requirement_lines import Asked, LeftOut, gather, names_of
@@ -33,7 +33,8 @@ class Request:
     """What to install. `requirements` are specifiers or wheel files, `files` requirement files.
 
     With `wheels_dir` only wheels of that folder are used, all of them if nothing else is named. `force` ignores the
-    lock and what is protected; `smoke` is whether the app must start afterwards.
+    lock and what is protected; `smoke` is whether the app must start afterwards. A request that `is_part` of a wider
+    change may name nothing.
     """
 
     requirements: tuple[str, ...] = ()
@@ -41,6 +42,7 @@ class Request:
     wheels_dir: str | None = None
     force: bool = False
     smoke: bool = True
+    is_part: bool = False
 
 
 @dataclass(kw_only=True)
@@ -62,6 +64,28 @@ class Outcome:
         }
 
 
+@dataclass(frozen=True, kw_only=True)
+class Fetched:
+    """What belongs to a wider change: further requirement files, and changes besides those of packages."""
+
+    files: tuple[str, ...] = ()
+    changes: tuple[Change, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Along:
+    """A wider change of which an installation is a part, such as adding a node: one transaction for all of it.
+
+    `fetch` prepares it in an empty folder, first of all; `checks` are called once all is in place, before the others.
+    """
+
+    kind: str
+    summary: str
+    fetch: Callable[[Path], Fetched]
+    checks: tuple[transaction.Check, ...] = ()
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
 class _Stop(Exception):  # noqa: N818 - no error: the plan was all that was wanted
     pass
 
@@ -71,38 +95,59 @@ def install(
     request: Request,
     *,
     command: Sequence[str] = ("install",),
+    along: Along | None = None,
     show: Callable[[Outcome], None] = lambda _: None,
     confirm: Confirm = lambda: True,
     say: Say = lambda _: None,
 ) -> Outcome:
     """Install what `request` names, as one transaction; the caller holds the lock.
 
-    `show` is called with the plan, then `confirm`; False ends it with nothing changed. Raises HelperError if it cannot
-    be resolved, had, or does not work: the bundle is then as it was.
+    With `along` it is part of a wider change. `show` is called with the plan, then `confirm`; False ends it with
+    nothing changed. Raises HelperError if it cannot be had or does not work: the bundle is then as it was.
     """
     outcome = Outcome()
-    asked, sources = _asked(request)
-    outcome.left_out = asked.left_out
+    if along is None:
+        _asked(request)  # what is wrong with the words is told before anything is begun
 
     def prepare(work: Path) -> Plan:
+        fetched = Fetched()
+        if along is not None:
+            (work / "along").mkdir()
+            fetched = along.fetch(work / "along")
+        asked, sources = _asked(request, *fetched.files)
+        outcome.left_out = asked.left_out
         say("resolving")
         there = installed(bundle.root)
         outcome.resolution = _resolve(bundle, request, asked, sources, work, there)
+        steps = outcome.resolution.steps
         show(outcome)
         _refuse_held(outcome.resolution, request.force)
-        if not outcome.resolution.steps or not confirm():
+        if not (steps or fetched.changes) or not confirm():
             raise _Stop
         say("downloading")
-        wheels = staging.fetch_wheels(bundle, outcome.resolution.downloads, sources, work)
-        prefix = staging.unpack(bundle, wheels, work)
-        shutil.rmtree(work / "wheels")
-        going = [there[step.name] for step in outcome.resolution.steps if step.name in there]
-        changes = staging.plan_changes(bundle.root, going, prefix)
-        for name, files in staging.overwritten(bundle.root, changes, going, there.values()).items():
-            outcome.warnings.append(f"{len(files)} files of {name} are replaced, such as {files[0]}")
-        return Plan(summary=_summary(outcome.resolution.steps), changes=changes, details=_details(outcome.resolution))
+        changes = (*_stage(bundle, outcome, sources, work, there), *fetched.changes)
+        details = {**_details(outcome.resolution), **(along.details if along else {})}
+        return Plan(summary=along.summary if along else _summary(steps), changes=changes, details=details)
 
-    return _run(bundle, outcome, prepare, "install", command, request.force, request.smoke, say)
+    kind, first = (along.kind, along.checks) if along else ("install", ())
+    return _run(bundle, outcome, prepare, kind, command, request.force, request.smoke, say, first)
+
+
+def _stage(
+    bundle: Bundle, outcome: Outcome, sources: Sequence[str], work: Path, there: Mapping[str, Distribution]
+) -> tuple[Change, ...]:
+    """Download and unpack what was resolved; the changes that put it into the bundle."""
+    steps = outcome.resolution.steps
+    if not steps:
+        return ()
+    wheels = staging.fetch_wheels(bundle, outcome.resolution.downloads, sources, work)
+    prefix = staging.unpack(bundle, wheels, work, requested={step.name for step in steps if step.requested})
+    shutil.rmtree(work / "wheels")
+    going = [there[step.name] for step in steps if step.name in there]
+    changes = staging.plan_changes(bundle.root, going, prefix)
+    for name, files in staging.overwritten(bundle.root, changes, going, there.values()).items():
+        outcome.warnings.append(f"{len(files)} files of {name} are replaced, such as {files[0]}")
+    return changes
 
 
 def uninstall(
@@ -151,6 +196,7 @@ def _run(
     force: bool,
     smoke: bool,
     say: Say,
+    first: Sequence[transaction.Check] = (),
 ) -> Outcome:
     watch = Watch(bundle, force=force, smoke=smoke, warn=outcome.warnings.append, say=say)
 
@@ -161,26 +207,28 @@ def _run(
 
     with contextlib.suppress(_Stop):
         outcome.record = transaction.run(
-            bundle, kind=kind, command=command, prepare=prepare_and_look, checks=watch.checks(), say=say
+            bundle, kind=kind, command=command, prepare=prepare_and_look, checks=[*first, *watch.checks()], say=say
         )
+        watch.remember()
     return outcome
 
 
-def _asked(request: Request) -> tuple[Asked, list[str]]:
-    """What goes to pip, and where it may look."""
+def _asked(request: Request, *more: str) -> tuple[Asked, list[str]]:
+    """What goes to pip, and where it may look. `more` are further requirement files."""
     words, sources = list(request.requirements), []
+    files = (*request.files, *more)
     if request.wheels_dir is not None:
         folder = Path(request.wheels_dir).absolute()
         wheels = sorted(str(path) for path in folder.glob("*.whl"))
         if not wheels:
             raise HelperError(f"{folder} holds no wheels (*.whl).")
         sources = ["--no-index", "--find-links", str(folder)]
-        if not words and not request.files:
+        if not words and not files:
             words = wheels
         words = [str(folder / word) if _is_in(folder, word) else word for word in words]
-    if not words and not request.files:
+    if not words and not files and not request.is_part:
         raise UsageError("name a package, a wheel, -r FILE or --wheels-dir DIR.")
-    return gather(words, request.files), sources
+    return gather(words, files), sources
 
 
 def _is_in(folder: Path, word: str) -> bool:

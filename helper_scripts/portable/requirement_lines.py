@@ -107,7 +107,7 @@ def names_of(words: Sequence[str]) -> list[str]:
     """Package names, as `uninstall` takes them. Raises UsageError for anything else."""
     for word in words:
         if not re.fullmatch(_NAME, word):
-            raise UsageError(f"{word!r} is no package's name.")
+            raise UsageError(f"{_masked(word)!r} is no package's name.")
     return list(words)
 
 

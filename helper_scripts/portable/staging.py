@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
@@ -13,7 +13,7 @@ from portable import pip
 from portable.bundle import Bundle, site_packages_of
 from portable.changes import Change, sha256_of
 from portable.disk import require_room
-from portable.distributions import Distribution, bytecode_of
+from portable.distributions import Distribution, bytecode_of, normalise
 from portable.errors import HelperError
 from portable.resolution import Download
 from portable.scripts import make_relocatable
@@ -55,10 +55,11 @@ def fetch_wheels(bundle: Bundle, downloads: Sequence[Download], sources: Sequenc
     return sorted(wheels.glob("*.whl"))
 
 
-def unpack(bundle: Bundle, wheels: Sequence[Path], work: Path) -> Path:
+def unpack(bundle: Bundle, wheels: Sequence[Path], work: Path, *, requested: Collection[str]) -> Path:
     """Install `wheels` with pip into a prefix of its own in `work`, without a network; returns the prefix.
 
-    Its scripts already find their Python from where they will lie.
+    `requested` are the packages that were asked for by name (PEP 376, REQUESTED). Scripts already find their Python
+    from where they will lie.
     """
     require_room(bundle.root, sum(info.file_size for wheel in wheels for info in zipfile.ZipFile(wheel).infolist()))
     stage = work / "stage"
@@ -72,15 +73,19 @@ def unpack(bundle: Bundle, wheels: Sequence[Path], work: Path) -> Path:
         raise pip.failure("pip cannot unpack it.", said)
     for origin in site_packages_of(stage).glob("*.dist-info/direct_url.json"):
         _forget(origin)
+    for mark in site_packages_of(stage).glob("*.dist-info/REQUESTED"):
+        if normalise(mark.parent.name.split("-")[0]) not in requested:
+            _forget(mark)
     make_relocatable(stage)
     return stage / "python"
 
 
-def _forget(origin: Path) -> None:
-    """Remove direct_url.json (PEP 610) and its row of RECORD: it names a folder that will be gone."""
-    origin.unlink()
-    record = origin.with_name("RECORD")
-    name = f"{origin.parent.name}/{origin.name},".encode()
+def _forget(file: Path) -> None:
+    """Remove a file of a .dist-info folder and its row of RECORD; direct_url.json (PEP 610), because the folder it
+    names will be gone."""
+    file.unlink()
+    record = file.with_name("RECORD")
+    name = f"{file.parent.name}/{file.name},".encode()
     kept = [line for line in record.read_bytes().splitlines(keepends=True) if not line.startswith(name)]
     record.write_bytes(b"".join(kept))
 

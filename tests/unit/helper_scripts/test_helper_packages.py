@@ -71,19 +71,19 @@ def test_install_holds_the_lock_and_scripts_survive_a_move(pip_bundle: BundleTre
 
 def test_uninstall_keeps_what_others_need(pip_bundle: BundleTree, tmp_path: Path) -> None:
     wheels = tmp_path / "wheels"
-    make_wheel(wheels, "base")
-    make_wheel(wheels, "user", requires=("base",))
+    make_wheel(wheels, "basis_x")
+    make_wheel(wheels, "user", requires=("basis_x",))
     manage = pip_bundle.root / "manage.sh"
     assert call(manage, "install", "--wheels-dir", wheels, "user").returncode == 0
-    refused = call(manage, "uninstall", "base")
+    refused = call(manage, "uninstall", "basis_x")
     assert refused.returncode == 1
-    assert "base is needed by user" in refused.stderr
+    assert "basis-x is needed by user" in refused.stderr
     assert "not-there is not installed" in call(manage, "uninstall", "not-there").stderr
-    done = call(manage, "uninstall", "base", "user", "--json", "--no-smoke")
+    done = call(manage, "uninstall", "basis_x", "user", "--json", "--no-smoke")
     assert done.returncode == 0, done.stderr
     assert [step["action"] for step in json.loads(done.stdout)["changes"]] == ["remove", "remove"]
-    assert not {"base", "user"} & set(installed(pip_bundle))
-    assert not list((pip_bundle.root / "python").rglob("base*"))
+    assert not {"basis_x", "basis-x", "user"} & set(installed(pip_bundle))
+    assert not list((pip_bundle.root / "python").rglob("basis*"))
 
 
 def test_failures_are_explained_and_change_nothing(pip_bundle: BundleTree, tmp_path: Path) -> None:
