@@ -132,7 +132,7 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser(
         "verify",
         help="compare every file with what was shipped",
-        description="Compares every file with portable/manifest.json. What helpers changed since, `install` say, is no damage.",
+        description="Compares every file with portable/manifest.json. What `install` and the like changed is no damage.",
         allow_abbrev=False,
     )
     check.add_argument("--json", action="store_true", help="one JSON object on stdout")
@@ -169,7 +169,8 @@ def _verify(options: argparse.Namespace) -> int:
     root = bundles.locate()
     entries = verify.read_manifest(root / "portable" / "manifest.json")
     found_different = verify.judge(root, verify.find_damage(root, entries), snapshots.history(root))
-    changed, damage = [], []
+    changed: list[verify.Damage] = []
+    damage: list[verify.Damage] = []
     for item in found_different:
         (changed if item.kind == "changed" else damage).append(item)
     advice = verify.parts_to_unzip(root, entries, damage)
