@@ -132,7 +132,7 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser(
         "verify",
         help="compare every file with what was shipped",
-        description="Compares every file with portable/manifest.json. What `install` and the like changed is no damage.",
+        description="Compares every file with portable/manifest.json. What a helper changed is no damage.",
         allow_abbrev=False,
     )
     check.add_argument("--json", action="store_true", help="one JSON object on stdout")
