@@ -1,7 +1,7 @@
 """Nothing the user does can lose a working setup: helpers killed at random points, and everything else that goes wrong.
 
-FAULT_POINTS=200 (`make faults`) tries so many points in all, spread over the operations; FAULT_BUNDLE=ZIP takes that bundle
-instead of building one.
+FAULT_POINTS=200 (`make faults`) tries so many points in all, spread over the operations; FAULT_BUNDLE=ZIP takes that
+bundle instead of building one.
 """
 
 from __future__ import annotations
