@@ -10,7 +10,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -199,9 +198,10 @@ def test_two_helpers_and_a_running_app_do_not_fight(site: Path, tmp_path: Path) 
     )
     try:
         holder = site / f"portable/state/locks/run-{app.pid}.json"
-        end = time.monotonic() + 60
-        while not holder.exists() and time.monotonic() < end:
-            time.sleep(0.05)
+        assert app.stderr is not None
+        while "http://" not in (line := app.stderr.readline()):  # loaded, so that it writes no more bytecode
+            assert line, "the app has ended"
+        assert holder.exists()
         said = failed(site, "install", "--no-smoke", wheel, says="ComfyUI is running from this bundle")
         assert f"process {app.pid}: run --cpu --port 0" in said
         done = call(site, "install", "--no-smoke", "--force", str(wheel))
