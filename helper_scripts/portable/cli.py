@@ -25,6 +25,7 @@ from portable import (
 from portable.bundle import WINDOWS, Bundle
 from portable.changes import STATE
 from portable.command_line import held
+from portable.disk import explain
 from portable.errors import DONE, FAILED, INTERRUPTED, HelperError, UsageError
 
 _EPILOG = """\
@@ -52,6 +53,9 @@ def main(arguments: Sequence[str]) -> int:
     except HelperError as error:
         print(f"error: {error}", file=sys.stderr)
         code = error.exit_code
+    except OSError as error:  # where no sentence of its own was found for it
+        print(f"error: {explain(error)}", file=sys.stderr)
+        code = FAILED
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
