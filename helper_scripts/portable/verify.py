@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import hashlib
 import json
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
