@@ -36,6 +36,7 @@ from packager.proof.limits import Limits
 from packager.proof.needs import system_needs
 from packager.proof.probing import take_baseline
 from packager.proof.prove import BASELINE_NAME, Proof, prove_archive, prove_folder
+from packager.protected import protected_packages
 from packager.recipe import Recipe
 from packager.relocation.apply import apply_relocation
 from packager.relocation.leaks import scan_leaks
@@ -157,6 +158,7 @@ class Stages:
             write_json(portable / FIRST_RUN_LIST, first_run_list(models))
         if self.results["relocate"]["prefixes"]["files"]:
             write_json(portable / PREFIX_TABLE, self.results["relocate"]["prefixes"])
+        write_json(portable / "protected.json", protected_packages(self.results["install"]["native"]))
         write_json(portable / "removed.json", self.results["clean"]["record"])
         if self.recipe.cleanup.wants_bytecode:
             with tempfile.TemporaryDirectory(dir=self.work, prefix="start-") as folder:
