@@ -16,6 +16,7 @@ from portable import (
     model_commands,
     package_commands,
     programs,
+    relocate_command,
     snapshot_commands,
     transaction,
     verify_commands,
@@ -23,7 +24,8 @@ from portable import (
 from portable.bundle import WINDOWS, Bundle
 from portable.changes import STATE
 from portable.command_line import held
-from portable.errors import DONE, INTERRUPTED, HelperError, UsageError
+from portable.disk import explain
+from portable.errors import DONE, FAILED, INTERRUPTED, HelperError, UsageError
 
 _EPILOG = """\
 examples (on Windows with .bat instead of .sh):
@@ -33,6 +35,7 @@ examples (on Windows with .bat instead of .sh):
   ./install_package.sh --wheels-dir ~/wheels   without a network
   ./manage.sh snapshots                        what was changed; `rollback` undoes it, also offline
   ./manage.sh verify                           are all files still as they were shipped? `repair` puts back
+  ./manage.sh relocate --dry-run               which files hold the path of the bundle?
   ./manage.sh models fetch                     the models this bundle wants and does not carry
   ./manage.sh exec -- python -m pip list       any program in the bundle's environment
 
@@ -49,6 +52,9 @@ def main(arguments: Sequence[str]) -> int:
     except HelperError as error:
         print(f"error: {error}", file=sys.stderr)
         code = error.exit_code
+    except OSError as error:  # where no sentence of its own was found for it
+        print(f"error: {explain(error)}", file=sys.stderr)
+        code = FAILED
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
@@ -127,6 +133,7 @@ def _parser() -> argparse.ArgumentParser:
     show.set_defaults(action=_info)
 
     verify_commands.add(commands)
+    relocate_command.add(commands)
     model_commands.add(commands)
     return parser
 

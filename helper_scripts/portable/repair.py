@@ -45,7 +45,7 @@ def choose(
 ) -> Choice:
     """Which of the damage can be mended, from what, and why the rest is left. Looks, and changes nothing."""
     by_path = {entry["path"]: entry for entry in entries}
-    changed = {path: record for path, (record, _) in left_by(records).items() if record.kind != "repair"}
+    changed = {path: record for path, (record, _) in left_by(records).items()}
     own = UserData.of(bundle, by_path)
     local, wanted, left = [], collections.defaultdict(list), {}
     for item in damage:

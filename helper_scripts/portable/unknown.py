@@ -30,9 +30,10 @@ def find_unknown(
     """
     folders = {""}
     for path in (*known, *whole):
-        while path and path not in folders:
-            path = path.rpartition("/")[0]  # noqa: PLW2901 - on the way up
-            folders.add(path)
+        folder = path.rpartition("/")[0]
+        while folder not in folders:
+            folders.add(folder)
+            folder = folder.rpartition("/")[0]
     yield from _walk(root, "", set(known), folders, set(whole), own)
 
 
@@ -56,7 +57,6 @@ def _walk(
             count = _count(root / path, own.ignored)
             if count:
                 yield f"{path}/", count
-    return
 
 
 def _count(folder: Path, ignored: frozenset[str]) -> int:

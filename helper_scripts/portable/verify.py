@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import hashlib
 import json
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,6 +14,8 @@ from typing import Any, Literal
 from portable.bundle import WINDOWS
 from portable.changes import Content, Record, content_of, sha256_of
 from portable.errors import HelperError
+from portable.prefix_table import PrefixFile, read_table
+from portable.relocate import read_state
 
 _FORMAT = 1
 
@@ -77,8 +80,14 @@ def parts_to_unzip(root: Path, entries: list[dict[str, Any]], damage: list[Damag
 def find_damage(root: Path, entries: list[dict[str, Any]], *, contents: bool = True) -> Iterator[Damage]:
     """Each entry of the manifest that the bundle in `root` has lost or changed, in the manifest's order.
 
-    Without `contents` files are told by their size alone, which is quick.
+    A file into which `relocate` wrote the bundle's place is not changed by that. Without `contents` files are told by
+    their size alone, which is quick.
     """
+    try:
+        table = read_table(root)
+    except HelperError:
+        table = {}  # it is in the manifest itself
+    signed = read_state(root).signed
     for entry in entries:
         path = root / entry["path"]
         check = {
@@ -90,7 +99,9 @@ def find_damage(root: Path, entries: list[dict[str, Any]], *, contents: bool = T
             raise HelperError(f"the manifest calls {entry['path']!r} a {entry['kind']!r}, which is not known here.")
         if not path.is_symlink() and not path.exists():
             yield Damage(path=entry["path"], kind="missing", detail="", archive=entry.get("archive", ""))
-        elif detail := check(path, entry):
+        elif (detail := check(path, entry)) and not (
+            entry["path"] in table and _is_relocated(path, entry, table[entry["path"]], signed)
+        ):
             yield Damage(path=entry["path"], kind="damaged", detail=detail, archive=entry.get("archive", ""))
 
 
@@ -123,10 +134,18 @@ def judge(root: Path, damage: Iterable[Damage], records: Sequence[Record]) -> It
 
 
 def left_by(records: Sequence[Record]) -> dict[str, tuple[Record, Content | None]]:
-    """What the transactions left at each place that they changed: the last that did, and what it put there."""
+    """What the transactions left at each place that they changed: the last that did, and what it put there.
+
+    Not what a repair put back, nor what is there again since that was undone: there the manifest alone counts.
+    """
     left: dict[str, tuple[Record, Content | None]] = {}
+    changed: set[str] = set()
     for record in records:
         for change in record.changes:
+            if record.kind == "repair" or ("undoes" in record.details and change.path not in changed):
+                left.pop(change.path, None)
+                continue
+            changed.add(change.path)
             if change.after is None or change.after.kind == "directory":
                 for inside in [name for name in left if name.startswith(f"{change.path}/")]:
                     del left[inside]
@@ -162,13 +181,28 @@ def _check_file(path: Path, entry: Mapping[str, Any]) -> str:
 def _check_size(path: Path, entry: Mapping[str, Any]) -> str:
     if path.is_symlink() or not path.is_file():
         return "is not a file any more"
-    status = path.stat()
-    if status.st_size != entry["size"]:
-        return f"has {status.st_size} bytes instead of {entry['size']}"
-    wanted = int(entry["mode"], 8) if isinstance(entry["mode"], str) else entry["mode"]
-    if not WINDOWS and wanted & stat.S_IXUSR and not status.st_mode & stat.S_IXUSR:
+    size = path.stat().st_size
+    if size != entry["size"]:
+        return f"has {size} bytes instead of {entry['size']}"
+    if _has_lost_permission(path, entry):
         return "has lost its permission to be run"
     return ""
+
+
+def _is_relocated(path: Path, entry: Mapping[str, Any], file: PrefixFile, signed: Mapping[str, list[str]]) -> bool:
+    if path.is_symlink() or _has_lost_permission(path, entry):
+        return False
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return False
+    own = hashlib.sha256(content).hexdigest() in signed.get(entry["path"], ())
+    return own or file.is_as_shipped(content, entry["sha256"])
+
+
+def _has_lost_permission(path: Path, entry: Mapping[str, Any]) -> bool:
+    wanted = int(entry["mode"], 8) if isinstance(entry["mode"], str) else entry["mode"]
+    return not WINDOWS and bool(wanted & stat.S_IXUSR) and not path.stat().st_mode & stat.S_IXUSR
 
 
 def _check_link(path: Path, entry: Mapping[str, Any]) -> str:
