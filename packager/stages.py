@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from packager import cleanup, elf, helpers, prefix_files, release, slim
+from packager import accelerators, cleanup, elf, helpers, prefix_files, release, slim
 from packager.archive.admission import Limits as UnpackLimits
 from packager.archive.archive_tree import archive_tree, source_date_epoch
 from packager.archive.extract import extract
@@ -156,6 +156,8 @@ class Stages:
         if self.recipe.model_mode == "first-run" and self.recipe.models:
             models = wanted_models(self.recipe.models, self.target, self.facts.python_version)
             write_json(portable / FIRST_RUN_LIST, first_run_list(models))
+        if needs := accelerators.machine_needs(self.lock.accelerator, self.results["install"]["torch"], self.target):
+            write_json(portable / accelerators.FILE_NAME, needs)
         if self.results["relocate"]["prefixes"]["files"]:
             write_json(portable / PREFIX_TABLE, self.results["relocate"]["prefixes"])
         write_json(portable / "protected.json", protected_packages(self.results["install"]["native"]))

@@ -15,6 +15,7 @@ from portable import (
     interlock,
     model_commands,
     package_commands,
+    preflight,
     programs,
     relocate_command,
     snapshot_commands,
@@ -24,6 +25,7 @@ from portable import (
 from portable.bundle import WINDOWS, Bundle
 from portable.changes import STATE
 from portable.command_line import held
+from portable.completeness import require_all_parts
 from portable.disk import explain
 from portable.errors import DONE, FAILED, INTERRUPTED, HelperError, UsageError
 
@@ -42,6 +44,7 @@ examples (on Windows with .bat instead of .sh):
 exit codes: 0 done, 1 failed, 2 wrong use, 130 interrupted; `run` and `exec` end with the program's own.
 """
 
+_LOOKING = ("doctor", "info", "repair", "verify")  # they tell what is not there, and can mend it
 _FRONTS: tuple[list[str], ...] = ([], ["run"], ["run", "--cpu"], ["install"])
 
 
@@ -74,10 +77,13 @@ def holds_window(arguments: Sequence[str], code: int) -> bool:
 def _dispatch(arguments: Sequence[str]) -> int:
     if arguments and arguments[0] == "run":  # never parsed: `--help` and the like are ComfyUI's
         bundle = bundles.read(bundles.locate())
+        require_all_parts(bundle.root)
         _recover(bundle)
+        for concern in preflight.look(bundle, arguments[1:], os.environ):
+            print(f"warning: {concern}", file=sys.stderr)
         model_commands.offer(bundle)
         interlock.hold_for_run(bundle.root / STATE, ["run", *arguments[1:]])
-        return programs.run_app(bundle, arguments[1:])
+        return programs.run_app(bundle, [*preflight.screen(arguments[1:], os.environ), *arguments[1:]])
     words, command = list(arguments), []
     if words[:1] == ["exec"] and "--" in words:
         words, command = words[: words.index("--")], words[words.index("--") + 1 :]
@@ -87,6 +93,8 @@ def _dispatch(arguments: Sequence[str]) -> int:
         parser.print_help()
         return DONE
     options.program = command
+    if options.command not in _LOOKING:
+        require_all_parts(bundles.locate())
     if (root := bundles.locate()) and transaction.is_interrupted(root) and (root / "portable/bundle.json").exists():
         _recover(bundles.read(root))
     action: Callable[[argparse.Namespace], int] = options.action

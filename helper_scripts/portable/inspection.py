@@ -9,11 +9,10 @@ from typing import Any
 
 from portable import snapshots
 from portable.bundle import Bundle
+from portable.completeness import MANIFEST
 from portable.unknown import Removed, find_unknown, read_removed, why_removed
 from portable.user_data import UserData
 from portable.verify import Damage, find_damage, judge, left_by, parts_to_unzip, read_manifest
-
-MANIFEST = "portable/manifest.json"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,13 +16,13 @@ from typing import Any
 from portable import snapshots, transaction
 from portable.bundle import Bundle
 from portable.changes import Change, Plan, Record, kind_of, sha256_of
+from portable.completeness import MANIFEST
 from portable.disk import require_room
 from portable.errors import HelperError
 from portable.shipped_files import Source, opened, set_mode
 from portable.user_data import UserData
 from portable.verify import Damage, find_damage, judge, left_by, parse_manifest, read_manifest
 
-MANIFEST = "portable/manifest.json"
 _LARGEST_MANIFEST = 512 * 1024 * 1024  # bytes
 
 

@@ -2,6 +2,7 @@
 
 from packager.accelerators.choice import FAMILY, TorchChoice, TorchWish, choose_torch
 from packager.accelerators.detect import AUTO, Detected, detect
+from packager.accelerators.machine import FILE_NAME, machine_needs
 from packager.accelerators.table import (
     Accelerator,
     accelerators,
@@ -15,6 +16,7 @@ from packager.accelerators.variant import TorchBuild, assert_variant, read_build
 __all__ = [
     "AUTO",
     "FAMILY",
+    "FILE_NAME",
     "Accelerator",
     "Detected",
     "TorchBuild",
@@ -26,6 +28,7 @@ __all__ = [
     "choose_torch",
     "detect",
     "find_accelerator",
+    "machine_needs",
     "read_builds",
     "torch_label",
     "wheel_tag",

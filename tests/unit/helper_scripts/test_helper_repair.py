@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 from fake_bundles import call, facts, fill_bundle
+from portable import bundle as bundles
+from portable import inspection
 from range_server import Manner, serving
 
 from packager import targets
@@ -20,8 +22,6 @@ from packager.archive.archive_tree import archive_tree
 from packager.archive.extract import Limits, extract
 from packager.console import Console
 from packager.release import is_first_part
-from portable import bundle as bundles
-from portable import inspection
 
 NAME = f"fake-1.2.3-{targets.current().name}"
 SITE = "python/lib/python3.11/site-packages"
