@@ -11,10 +11,12 @@ from pathlib import Path
 
 from portable import bundle as bundles
 from portable import (
+    doctor_commands,
     info,
     interlock,
     model_commands,
     package_commands,
+    place,
     preflight,
     programs,
     relocate_command,
@@ -37,6 +39,7 @@ examples (on Windows with .bat instead of .sh):
   ./install_package.sh --wheels-dir ~/wheels   without a network
   ./manage.sh snapshots                        what was changed; `rollback` undoes it, also offline
   ./manage.sh verify                           are all files still as they were shipped? `repair` puts back
+  ./manage.sh doctor --report                  what is wrong; a file to attach to a bug report
   ./manage.sh relocate --dry-run               which files hold the path of the bundle?
   ./manage.sh models fetch                     the models this bundle wants and does not carry
   ./manage.sh exec -- python -m pip list       any program in the bundle's environment
@@ -79,6 +82,7 @@ def _dispatch(arguments: Sequence[str]) -> int:
         bundle = bundles.read(bundles.locate())
         require_all_parts(bundle.root)
         _recover(bundle)
+        place.note(bundle.root)
         for concern in preflight.look(bundle, arguments[1:], os.environ):
             print(f"warning: {concern}", file=sys.stderr)
         model_commands.offer(bundle)
@@ -141,6 +145,7 @@ def _parser() -> argparse.ArgumentParser:
     show.set_defaults(action=_info)
 
     verify_commands.add(commands)
+    doctor_commands.add(commands)
     relocate_command.add(commands)
     model_commands.add(commands)
     return parser

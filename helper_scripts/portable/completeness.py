@@ -26,7 +26,7 @@ def read_head(root: Path) -> dict[str, Any]:
 
 
 def missing_parts(root: Path) -> list[str]:
-    """Names of the zips of which nothing seems to be in the bundle in `root`. Quick: a few files of each are looked for.
+    """Names of the zips of which nothing seems to be in the bundle in `root`. Quick: looks for a few files of each.
 
     The manifest lies in part 1, so part 1 is never among them.
     """

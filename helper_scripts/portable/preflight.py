@@ -21,8 +21,13 @@ from portable.completeness import read_head
 _LIMITS = Path(__file__).absolute().with_name("preflight.json")
 
 
-def look(bundle: Bundle, arguments: Sequence[str], environ: Mapping[str, str]) -> list[str]:
-    """Sentences about what will not work, each with a way out; none if all is well. Takes a fraction of a second."""
+def look(
+    bundle: Bundle, arguments: Sequence[str], environ: Mapping[str, str], *, patience: float | None = None
+) -> list[str]:
+    """Sentences about what will not work, each with a way out; none if all is well.
+
+    Waits `patience` seconds for the graphics driver to answer, a fraction of a second if None.
+    """
     limits: Any = json.loads(_LIMITS.read_text(encoding="utf-8"))
     uses_card = environ.get("CUDA_VISIBLE_DEVICES") not in ("", "-1") and not set(arguments) & set(
         limits["no_graphics"]
@@ -36,7 +41,7 @@ def look(bundle: Bundle, arguments: Sequence[str], environ: Mapping[str, str]) -
     ]
     if needs:
         front = f"run_comfyui_cpu.{'bat' if WINDOWS else 'sh'}"
-        cards = question.answer(limits["patience"]) if question else None
+        cards = question.answer(patience or limits["patience"]) if question else None
         if cards:
             found += graphics.concerns(needs, cards, cpu_front=front)
         elif not (question and question.was_asked) and not graphics.has_sign(needs.kind):

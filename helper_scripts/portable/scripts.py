@@ -37,17 +37,24 @@ def make_relocatable(root: Path, *, windows: bool = WINDOWS) -> list[str]:
 
     RECORD gets the new hash and size. Files are replaced, never written through: they may be linked elsewhere.
     """
+    changed = find_absolute(root, windows=windows)
+    for path, content in changed.items():
+        _replace(path, content)
+    if changed:
+        _update_records(site_packages_of(root, windows=windows), changed)
+    return [path.name for path in changed]
+
+
+def find_absolute(root: Path, *, windows: bool = WINDOWS) -> dict[Path, bytes]:
+    """The console scripts that hold an absolute path and so fail after a move, each with what it should be."""
     folder = root / "python" / ("Scripts" if windows else "bin")
-    changed: dict[Path, bytes] = {}
+    found = {}
     for path in sorted(folder.glob("*")):
         if path.is_symlink() or not path.is_file() or (windows and path.suffix.lower() != ".exe"):
             continue
         if content := _rewrite(path, windows):
-            _replace(path, content)
-            changed[path] = content
-    if changed:
-        _update_records(site_packages_of(root, windows=windows), changed)
-    return [path.name for path in changed]
+            found[path] = content
+    return found
 
 
 def _rewrite(path: Path, windows: bool) -> bytes | None:

@@ -169,14 +169,15 @@ def _driven(root: Path, target: int, count: Path | None, command: Sequence[str])
 
 
 def main() -> int:
-    """`python fault_points.py BUNDLE POINTS FOLDER`, for trying by hand: every operation, POINTS in all."""
+    """`python fault_points.py BUNDLE ZIP POINTS FOLDER`, for trying by hand: every operation, POINTS in all."""
     from test_faults import operations
 
-    bundle, points, folder = Path(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
-    for operation in operations(folder / "wheels"):
+    bundle, archive, points, folder = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4])
+    names = operations(folder / "wheels", archive)
+    for operation in names:
         prepared = prepare(bundle, operation, folder)
         print(f"{operation.name}: {prepared.touches} touches, {prepared.seconds:.1f} s", flush=True)
-        ended = [try_point(prepared, seed, folder) for seed in range(points // 4)]
+        ended = [try_point(prepared, seed, folder) for seed in range(points // len(names))]
         print(f"  {ended.count('before')} before, {ended.count('after')} after", flush=True)
     return 0
 

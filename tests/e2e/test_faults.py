@@ -29,8 +29,8 @@ _POINTS = int(os.environ.get("FAULT_POINTS", "24"))
 _QUICK = ("--no-smoke",)
 
 
-def operations(wheels: Path) -> list[Operation]:
-    """What is killed. `wheels` is a folder that gets the wheels they need."""
+def operations(wheels: Path, archive: Path) -> list[Operation]:
+    """What is killed. `wheels` is a folder that gets the wheels they need, `archive` the zip the bundle came in."""
     many = {f"extra/part_{number}.py": f"VALUE = {number}\n" for number in range(12)}
     make_wheel(wheels, "thing", "1.0", files={**many, "extra/__init__.py": ""})
     make_wheel(wheels, "thing", "2.0", files={**many, "extra/__init__.py": "NEW = 1\n", "extra/more.py": ""})
@@ -42,17 +42,38 @@ def operations(wheels: Path) -> list[Operation]:
         Operation(name="upgrade", setup=(first,), command=second),
         Operation(name="rollback", setup=(first, second), command=("rollback",)),
         Operation(name="uninstall", setup=(first,), command=("uninstall", *_QUICK, "thing")),
+        Operation(name="repair", setup=(("exec", "--", "python", "-c", _HARM),), command=("repair", str(archive))),
     ]
 
 
-_NAMES = ("install", "upgrade", "rollback", "uninstall")
+_NAMES = ("install", "upgrade", "rollback", "uninstall", "repair")
+# Lost, overwritten by another file, cut short, not executable any more; nothing that the app needs to start.
+_HARM = """\
+import os, pathlib
+root = pathlib.Path(os.path.abspath(__import__("sys").executable)).parents[2]
+info = next(root.glob("python/lib/python3*/site-packages/segno-*.dist-info"))
+for path, text in ((info / "METADATA", None), (info / "RECORD", "cut"), (root / "README.txt", "another"),
+                   (root / "licenses/README.txt", None), (root / "portable/info.py", "ruined")):
+    path.unlink()
+    if text is not None:
+        path.write_text(text)
+mode = root / "install_package.sh"
+text = mode.read_bytes()
+mode.unlink()
+mode.write_bytes(text)
+"""
 
 
 @pytest.fixture(scope="session")
-def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The quickstart bundle, or that in the zip $FAULT_BUNDLE, unzipped where it has run once."""
+def archive(request: pytest.FixtureRequest) -> Path:
+    """The zip of the quickstart bundle, or $FAULT_BUNDLE."""
+    return Path(os.environ.get("FAULT_BUNDLE") or request.getfixturevalue("built").zip)
+
+
+@pytest.fixture(scope="session")
+def bundle(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """It, unzipped where it has run once."""
     folder = tmp_path_factory.mktemp("faults")
-    archive = os.environ.get("FAULT_BUNDLE") or request.getfixturevalue("built").zip
     subprocess.run(["unzip", "-q", archive, "-d", folder], check=True)
     root = next(path for path in folder.iterdir() if (path / "portable").is_dir())
     start_app(root, "unzipped")
@@ -60,8 +81,10 @@ def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.mark.parametrize("name", _NAMES)
-def test_a_killed_helper_leaves_the_state_before_or_after(bundle: Path, tmp_path: Path, name: str) -> None:
-    operation = next(item for item in operations(tmp_path / "wheels") if item.name == name)
+def test_a_killed_helper_leaves_the_state_before_or_after(
+    bundle: Path, archive: Path, tmp_path: Path, name: str
+) -> None:
+    operation = next(item for item in operations(tmp_path / "wheels", archive) if item.name == name)
     prepared = prepare(bundle, operation, tmp_path)
     assert prepared.touches > 50
     ended = [try_point(prepared, seed, tmp_path) for seed in range(-(-_POINTS // len(_NAMES)))]
@@ -71,7 +94,7 @@ def test_a_killed_helper_leaves_the_state_before_or_after(bundle: Path, tmp_path
 
 
 def test_every_operation_is_listed(tmp_path: Path) -> None:
-    assert tuple(item.name for item in operations(tmp_path)) == _NAMES
+    assert tuple(item.name for item in operations(tmp_path, tmp_path)) == _NAMES
 
 
 # -- everything else that goes wrong -----------------------------------------------------------------------------------

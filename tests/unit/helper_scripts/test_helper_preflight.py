@@ -1,4 +1,4 @@
-"""What is told before a start: missing parts, drivers, cards, room, long paths. nvidia-smi is a script of the test's."""
+"""What is told before a start: missing parts, drivers, cards, room, long paths. nvidia-smi is a script of the tests."""
 
 from __future__ import annotations
 
@@ -65,8 +65,9 @@ def test_every_front_names_the_parts_that_were_not_unzipped(make_bundle: MakeBun
         assert told.returncode == 1
         assert told.stdout == ""
         assert told.stderr == (
-            "error: This bundle came in several zips, and nothing of b-part2of3.zip, b-part3of3.zip is here: unzip each "
-            f"of them into the same folder as part 1, {tree.root.parent}. Every zip of the same version is needed.\n"
+            "error: This bundle came in several zips, and nothing of b-part2of3.zip, b-part3of3.zip is here: unzip "
+            f"each of them into the same folder as part 1, {tree.root.parent}. Every zip of the same version is "
+            "needed.\n"
         )
     assert call(tree.root / "manage.sh", "info").returncode == 0
     in_parts(tree, 2)
