@@ -3,6 +3,7 @@ the note of where the bundle lies."""
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
@@ -22,7 +23,6 @@ from portable.environment import environment
 from portable.errors import HelperError
 from portable.node_state import read_nodes
 
-RULES: dict[str, Any] = json.loads(Path(__file__).absolute().with_name("doctor.json").read_text(encoding="utf-8"))
 _ASK_TORCH = """\
 import json, torch
 names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
@@ -31,6 +31,13 @@ xpu = getattr(torch, "xpu", None)
 print(json.dumps({"cards torch can use": ", ".join(names) or ("mps" if mps and mps.is_available() else
     "xpu" if xpu and xpu.is_available() else "none: it runs on the processor")}))
 """
+
+
+@functools.cache
+def rules() -> dict[str, Any]:
+    """What doctor.json says: names to look for, seconds, and how many lines are told."""
+    loaded: dict[str, Any] = json.loads(Path(__file__).absolute().with_name("doctor.json").read_text(encoding="utf-8"))
+    return loaded
 
 
 @dataclass(kw_only=True)
@@ -58,7 +65,7 @@ def examine(bundle: Bundle, environ: Mapping[str, str], *, full: bool, say: Call
     found.facts["changes"] = {
         f"#{record.id}": f"{time.strftime('%Y-%m-%d %H:%M', time.localtime(record.created))} {record.kind}: "
         f"{record.summary}"
-        for record in snapshots.history(bundle.root)[-RULES["changes"] :]
+        for record in snapshots.history(bundle.root)[-rules()["changes"] :]
     }
     _look_at_files(bundle, found, full=full, say=say)
     if full:
@@ -101,7 +108,7 @@ def _look_at_machine(bundle: Bundle, environ: Mapping[str, str], found: Examinat
     if needs:
         limits = f", driver {needs.driver} or newer" if needs.driver else ""
         facts["torch is for"] = f"{'CUDA' if needs.kind == 'nvidia' else 'ROCm'} {needs.platform}{limits}"
-    cards = graphics.Question(environ).answer(RULES["patience"])
+    cards = graphics.Question(environ).answer(rules()["patience"])
     for number, card in enumerate(cards or (), 1):
         capability = f", compute capability {card.capability}" if card.capability else ""
         facts[f"card {number}"] = f"{card.name}{capability}, driver {card.driver}"
@@ -109,9 +116,9 @@ def _look_at_machine(bundle: Bundle, environ: Mapping[str, str], found: Examinat
         facts["cards"] = "none told by nvidia-smi"
     found.facts["graphics"] = facts
     found.facts["environment"] = {
-        name: value for name in RULES["variables"] if (value := environ.get(name) or environ.get(name.lower()))
+        name: value for name in rules()["variables"] if (value := environ.get(name) or environ.get(name.lower()))
     }
-    found.problems += preflight.look(bundle, [], environ, patience=RULES["patience"])
+    found.problems += preflight.look(bundle, [], environ, patience=rules()["patience"])
     if sys.platform == "darwin":
         marked = subprocess.run(
             ["xattr", "-p", "com.apple.quarantine", bundle.python], capture_output=True, check=False
@@ -126,7 +133,7 @@ def _look_at_packages(bundle: Bundle, found: Examination) -> None:
     except HelperError as error:
         found.problems.append(str(error))
         return
-    found.facts["packages"] = {name: there[name].version for name in RULES["packages"] if name in there}
+    found.facts["packages"] = {name: there[name].version for name in rules()["packages"] if name in there}
     found.facts["packages"]["in all"] = str(len(there))
 
 

@@ -85,19 +85,19 @@ def report(bundle: Bundle, found: doctor.Examination) -> str:
         kinds = (("changed", seen.changed), ("yours", seen.yours), ("damage", seen.damage))
         listed = [f"{kind:8} {item.path} {item.detail}" for kind, items in kinds for item in items]
         listed += [f"unknown  {path} ({count} files)" for path, count in seen.unknown]
-        limit: int = doctor.RULES["listed"]
+        limit: int = doctor.rules()["listed"]
         more = [f"... and {len(listed) - limit} more"] if len(listed) > limit else []
-        lines += ["", "files", *listed[:limit], *more]
+        lines += ["", "files that differ", *(listed[:limit] or ["none"]), *more]
     logs = sorted((bundle.app_dir / "user").glob("comfyui*.log"), key=lambda path: path.stat().st_mtime)
     if logs:
         text = logs[-1].read_text(encoding="utf-8", errors="replace").splitlines()
-        lines += ["", f"end of {logs[-1].name}", *text[-doctor.RULES["log_lines"] :]]
+        lines += ["", f"end of {logs[-1].name}", *text[-doctor.rules()["log_lines"] :]]
     return mask("\n".join(lines) + "\n", _places(bundle), os.environ)
 
 
 def _places(bundle: Bundle) -> dict[str, str]:
     """The folders of the user's that a text may name, and what stands for each."""
-    places = {str(bundle.root): "<bundle>", os.path.realpath(bundle.root): "<bundle>", str(Path.cwd()): "<here>"}
+    places = {str(Path.cwd()): "<here>", str(bundle.root): "<bundle>", os.path.realpath(bundle.root): "<bundle>"}
     if shared := model_places.linked(bundle):
         places[str(shared)] = "<models>"
     moved = _moved_from(bundle)

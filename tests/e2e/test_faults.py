@@ -49,14 +49,16 @@ def operations(wheels: Path, archive: Path) -> list[Operation]:
 _NAMES = ("install", "upgrade", "rollback", "uninstall", "repair")
 # Lost, overwritten by another file, cut short, not executable any more; nothing that the app needs to start.
 _HARM = """\
-import os, pathlib
-root = pathlib.Path(os.path.abspath(__import__("sys").executable)).parents[2]
+import os, pathlib, sys
+root = pathlib.Path(os.path.abspath(sys.executable)).parents[2]
+lost = sorted((root / "licenses").rglob("*.*"))[:8]
 info = next(root.glob("python/lib/python3*/site-packages/segno-*.dist-info"))
-for path, text in ((info / "METADATA", None), (info / "RECORD", "cut"), (root / "README.txt", "another"),
-                   (root / "licenses/README.txt", None), (root / "portable/info.py", "ruined")):
-    path.unlink()
-    if text is not None:
-        path.write_text(text)
+harmed = {info / "RECORD": "cut", root / "README.txt": "another", root / "portable/footprint.json": "ruined"}
+for path in (info / "METADATA", *lost, *harmed):
+    if not path.is_dir():
+        path.unlink()
+for path, text in harmed.items():
+    path.write_text(text)
 mode = root / "install_package.sh"
 text = mode.read_bytes()
 mode.unlink()
