@@ -121,11 +121,19 @@ def prefix_of(root: Path, *, windows: bool = WINDOWS) -> bytes:
     return path.replace("\\", "/").encode() if windows else os.fsencode(path)
 
 
+def is_due(plan: Plan) -> bool:
+    """Whether there is anything to do: files to change, or a run that was cut short."""
+    return bool(plan.changes) or read_state(plan.root).under_way is not None
+
+
 def apply(plan: Plan) -> None:
-    """Do what `plan` says. Raises HelperError, after which nothing is half-written and the bundle still works."""
-    state = read_state(plan.root)
-    if not plan.changes and state.under_way is None:
+    """Do what `plan` says; the caller holds the bundle.
+
+    Raises HelperError, after which nothing is half-written and the bundle still works.
+    """
+    if not is_due(plan):
         return
+    state = read_state(plan.root)
     codesign = _find_codesign(plan)
     staging = plan.root / _STAGING
     try:

@@ -8,6 +8,7 @@ from typing import Any
 
 from portable import bundle as bundles
 from portable import relocate
+from portable.command_line import held
 from portable.errors import DONE
 
 _TEXT = """\
@@ -32,6 +33,7 @@ def add(commands: Any) -> None:
         allow_abbrev=False,
     )
     parser.add_argument("--dry-run", action="store_true", help="say what would change, and change nothing")
+    parser.add_argument("--force", action="store_true", help="also while ComfyUI runs")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     parser.set_defaults(action=_relocate)
 
@@ -39,8 +41,10 @@ def add(commands: Any) -> None:
 def _relocate(options: argparse.Namespace) -> int:
     bundle = bundles.read(bundles.locate())
     plan = relocate.make_plan(bundle.root, target=bundle.target)
-    if not options.dry_run:
-        relocate.apply(plan)
+    if not options.dry_run and relocate.is_due(plan):
+        with held(bundle, ["relocate"], force=options.force):
+            plan = relocate.make_plan(bundle.root, target=bundle.target)  # another may have done it meanwhile
+            relocate.apply(plan)
     if options.json:
         print(json.dumps({**plan.to_json(), "dry_run": options.dry_run}))
         return DONE

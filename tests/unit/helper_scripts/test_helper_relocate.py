@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import stat
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -364,3 +365,32 @@ def test_every_prefix_replaces_every_other_and_the_shipped_file_can_be_had_back(
     for name, content in held.items():
         file = table[f"python/{name}"]
         assert file.rewritten(content, prefixes[-1].encode(), file.placeholder) == shipped[name]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="shell scripts and locks of POSIX")
+def test_two_at_once_do_not_fight_and_a_running_app_is_heeded(bundle: BundleTree) -> None:
+    import fcntl
+
+    front = bundle.root / "manage.sh"
+    locks = bundle.portable / "state/locks"
+    locks.mkdir(parents=True)
+    before = {name: (bundle.prefix / name).read_bytes() for name in expected("x")}
+    with (locks / "change.lock").open("ab") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        refused = call(front, "relocate")
+        assert (refused.returncode, "Another helper is changing this bundle" in refused.stderr) == (1, True)
+        assert call(front, "relocate", "--dry-run").returncode == 0
+    with (locks / "run.lock").open("ab") as app:
+        fcntl.flock(app, fcntl.LOCK_SH)
+        assert "ComfyUI is running from this bundle" in call(front, "relocate").stderr
+        assert {name: (bundle.prefix / name).read_bytes() for name in before} == before
+        assert call(front, "relocate", "--force").returncode == 0
+    wanted = expected(str(bundle.prefix))
+    assert {name: (bundle.prefix / name).read_bytes() for name in before} == wanted
+    moved = bundle.root.rename(bundle.root.with_name("moved"))
+    several = [subprocess.Popen([moved / "manage.sh", "relocate"], stderr=subprocess.PIPE, text=True) for _ in range(4)]
+    ended = [(process.communicate()[1], process.returncode) for process in several]
+    assert all(code == 0 or "Another helper is changing" in said for said, code in ended), ended
+    assert 0 in [code for _, code in ended]
+    wanted = expected(str(moved / "python"))
+    assert {name: (moved / "python" / name).read_bytes() for name in wanted} == wanted
