@@ -43,6 +43,13 @@ _PREFIX = _Sdist(
 )
 
 
+_WHEELS = {
+    "pip==25.3": "9655943313a94722b7774661c21049070f6bbb0a1516bf02f7c8d5d9201514cd",
+    "MarkupSafe==3.0.1": "9ba25a71ebf05b9bb0e2ae99f8bc08a07ee8e98c612175087112656ca0f5c8bf",
+    "MarkupSafe==3.0.2": "70a87b411535ccad5ef2f1df5136506a10775d267e197e4cf531ced10537bd6b",
+}
+
+
 class UnavailableError(Exception):
     """The machine cannot have it; the text says why, for pytest.skip."""
 
@@ -108,6 +115,22 @@ def fetch_windows_python(cache: Path) -> Path:
 def fetch_windows_prefix(cache: Path) -> Path:
     """As fetch_windows_python, with Lib/, DLLs/, include/ and libs/ as an installer leaves them."""
     return _fetch(cache, f"cpython-3.11.9-windows-prefix-{_PREFIX.sha256[:8]}", _PREFIX)
+
+
+def fetch_windows_wheels(cache: Path) -> Path:
+    """A folder in `cache` with real wheels for that CPython: pip, and two versions of MarkupSafe, which has a .pyd."""
+    folder = cache / "windows-wheels"
+    with _lock(cache / "windows-wheels.lock"):
+        for requirement, digest in _WHEELS.items():
+            if any(hashlib.sha256(path.read_bytes()).hexdigest() == digest for path in folder.glob("*.whl")):
+                continue
+            options = ["--no-deps", "--only-binary", ":all:", "--platform", "win_amd64", "--python-version", "3.11"]
+            command = [sys.executable, "-m", "pip", "download", "--quiet", *options, requirement, "--dest", str(folder)]
+            finished = subprocess.run(command, capture_output=True, text=True, check=False)
+            if finished.returncode != 0:
+                raise UnavailableError(f"{requirement} cannot be downloaded: {finished.stderr[-300:]}")
+            assert digest in [hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.glob("*.whl")]
+    return folder
 
 
 def _fetch(cache: Path, name: str, sdist: _Sdist) -> Path:

@@ -121,6 +121,12 @@ def prefix_of(root: Path, *, windows: bool = WINDOWS) -> bytes:
     return path.replace("\\", "/").encode() if windows else os.fsencode(path)
 
 
+def require_writable(root: Path) -> None:
+    """Raise HelperError if the bundle lies where nothing can be written: then there is nothing to be done either."""
+    if not os.access(root, os.W_OK):
+        raise _explained(OSError(errno.EROFS, os.strerror(errno.EROFS), str(root)), root)
+
+
 def is_due(plan: Plan) -> bool:
     """Whether there is anything to do: files to change, or a run that was cut short."""
     return bool(plan.changes) or read_state(plan.root).under_way is not None

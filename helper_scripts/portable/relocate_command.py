@@ -42,6 +42,7 @@ def _relocate(options: argparse.Namespace) -> int:
     bundle = bundles.read(bundles.locate())
     plan = relocate.make_plan(bundle.root, target=bundle.target)
     if not options.dry_run and relocate.is_due(plan):
+        relocate.require_writable(bundle.root)
         with held(bundle, ["relocate"], force=options.force):
             plan = relocate.make_plan(bundle.root, target=bundle.target)  # another may have done it meanwhile
             relocate.apply(plan)

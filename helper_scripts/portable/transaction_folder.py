@@ -127,7 +127,10 @@ class Transaction:
         return record
 
     def apply(self) -> None:
-        """Move what goes away to `old/`, then what is new into its place."""
+        """Move what goes away to `old/`, then what is new into its place; folders that are empty now go.
+
+        At once, because to pip an empty NAME-VERSION.dist-info is still that package.
+        """
         changes = self._changes()
         self.journal.add("applying")
         for change in changes:
@@ -141,6 +144,7 @@ class Transaction:
                     raise HelperError(f"{place} has appeared meanwhile: something else is changing the bundle.")
                 place.parent.mkdir(parents=True, exist_ok=True)
                 move(self.new(change), place)
+        self._remove_emptied(changes)
         self._sync(changes)
         self.journal.add("applied")
 
@@ -150,9 +154,7 @@ class Transaction:
 
     def commit(self) -> None:
         """Tidy up: empty folders and what was prepared go, the old content stays for a rollback."""
-        for change in self._changes():
-            if change.before is not None and change.after is None:
-                self._remove_empty(PurePosixPath(change.path).parent)
+        self._remove_emptied(self._changes())
         for path in (*self.folder.glob("work-*"), self.folder / "new"):
             remove_tree(path)
         with contextlib.suppress(OSError):  # a full disk: the next start says it again
@@ -211,6 +213,11 @@ class Transaction:
     def _sync(self, changes: Sequence[Recorded]) -> None:
         folders = {(self.root / change.path).parent for change in changes}
         sync_all([*sorted(folder for folder in folders if folder.is_dir()), self.folder / "old"])
+
+    def _remove_emptied(self, changes: Sequence[Recorded]) -> None:
+        for change in changes:
+            if change.before is not None and change.after is None:
+                self._remove_empty(PurePosixPath(change.path).parent)
 
     def _remove_empty(self, folder: PurePosixPath) -> None:
         """Remove `folder` and those above it as long as they are empty; of bytecode folders only the empty ones."""

@@ -17,7 +17,7 @@ def main(root: str, last: int) -> None:
     def step(event: str, arguments: tuple) -> None:
         nonlocal count
         writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)
-        if event in _STEPS or writes:
+        if (event in _STEPS or writes) and "locks" not in str(arguments[0]):  # who holds the bundle is no file of it
             count += 1
             if count == last:
                 os.kill(os.getpid(), signal.SIGKILL)
