@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.stamp
 
-.PHONY: quickstart test lint faults docs acceptance bench bench-lock lock-dev clean
+.PHONY: quickstart test lint faults docs acceptance bench bench-lock bench-helpers lock-dev clean
 
 quickstart: $(STAMP)
 	$(BIN)/packager build quickstart -o dist
@@ -34,6 +34,10 @@ acceptance: $(STAMP)
 # TREE: a folder to compress, a real environment of a gigabyte or more. BENCH_ARGS: --quick, --conda-env PREFIX, ...
 bench: $(STAMP)
 	$(BIN)/python benchmarks/archive.py $(TREE) --reuse --small-files --large $(BENCH_ARGS)
+
+# ZIP: a bundle; `make quickstart` makes one. What the helpers cost against Python and pip called directly.
+bench-helpers: $(STAMP)
+	$(BIN)/python benchmarks/helpers.py $(or $(ZIP),$(firstword $(wildcard dist/*.zip))) $(BENCH_ARGS)
 
 # COMFYUI and NODES (each NAME=PATH): as above. Compares our lock with comfy-cli's compiler.
 bench-lock: $(STAMP)

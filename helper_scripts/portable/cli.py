@@ -3,34 +3,31 @@
 from __future__ import annotations
 
 import argparse
-import json
+import importlib
 import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from portable import bundle as bundles
-from portable import (
-    doctor_commands,
-    info,
-    interlock,
-    model_commands,
-    package_commands,
-    place,
-    preflight,
-    programs,
-    relocate_command,
-    snapshot_commands,
-    transaction,
-    verify_commands,
-)
+from portable import interlock, place, preflight, programs
 from portable.bundle import WINDOWS, Bundle
 from portable.changes import STATE
-from portable.command_line import held
 from portable.completeness import require_all_parts
 from portable.disk import explain
 from portable.errors import DONE, FAILED, INTERRUPTED, HelperError, UsageError
 
+# Which module has the words; only that one is loaded, for a start must not wait for all that helpers can do.
+_MODULES = {
+    "package_commands": ("install", "uninstall", "list"),
+    "snapshot_commands": ("snapshots", "snapshot", "rollback"),
+    "info": ("info",),
+    "verify_commands": ("verify", "repair"),
+    "doctor_commands": ("doctor",),
+    "relocate_command": ("relocate",),
+    "model_commands": ("models",),
+}
 _EPILOG = """\
 examples (on Windows with .bat instead of .sh):
   ./run_comfyui.sh --listen --port 8188        every argument goes to ComfyUI as it is
@@ -85,13 +82,14 @@ def _dispatch(arguments: Sequence[str]) -> int:
         place.note(bundle.root)
         for concern in preflight.look(bundle, arguments[1:], os.environ):
             print(f"warning: {concern}", file=sys.stderr)
-        model_commands.offer(bundle)
+        if (bundle.portable / "models.json").exists():
+            _module("model_commands").offer(bundle)
         interlock.hold_for_run(bundle.root / STATE, ["run", *arguments[1:]])
         return programs.run_app(bundle, [*preflight.screen(arguments[1:], os.environ), *arguments[1:]])
     words, command = list(arguments), []
     if words[:1] == ["exec"] and "--" in words:
         words, command = words[: words.index("--")], words[words.index("--") + 1 :]
-    parser = _parser()
+    parser = _parser(words)
     options = parser.parse_args(words)
     if options.command is None:
         parser.print_help()
@@ -99,7 +97,7 @@ def _dispatch(arguments: Sequence[str]) -> int:
     options.program = command
     if options.command not in _LOOKING:
         require_all_parts(bundles.locate())
-    if (root := bundles.locate()) and transaction.is_interrupted(root) and (root / "portable/bundle.json").exists():
+    if (root := bundles.locate()) and (root / "portable/bundle.json").exists():
         _recover(bundles.read(root))
     action: Callable[[argparse.Namespace], int] = options.action
     return action(options)
@@ -107,12 +105,17 @@ def _dispatch(arguments: Sequence[str]) -> int:
 
 def _recover(bundle: Bundle) -> None:
     """Finish or undo what a killed helper left, unless the helper that is at it still lives."""
-    if transaction.is_interrupted(bundle.root):
-        with held(bundle, ["recover"], force=True):
+    if (bundle.root / STATE / "active").exists():
+        with _module("command_line").held(bundle, ["recover"], force=True):
             pass
 
 
-def _parser() -> argparse.ArgumentParser:
+def _module(name: str) -> Any:
+    return importlib.import_module(f"portable.{name}")
+
+
+def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
+    """The parser for the command that `words` begin with; for every command if they begin with none."""
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(
         prog="portable",
@@ -125,8 +128,9 @@ def _parser() -> argparse.ArgumentParser:
 
     commands.add_parser("run", help="start ComfyUI; all arguments are its own")
 
-    package_commands.add(commands)
-    snapshot_commands.add(commands)
+    wanted = [name for name, known in _MODULES.items() if words[:1] and words[0] in known]
+    for name in wanted or ([] if words[:1] == ["exec"] else _MODULES):
+        _module(name).add(commands)
 
     execute = commands.add_parser(
         "exec",
@@ -139,15 +143,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     execute.add_argument("--bundle", metavar="ROOT", help="another bundle than the one these helpers lie in")
     execute.set_defaults(action=_exec)
-
-    show = commands.add_parser("info", help="versions, and where the bundle lies", allow_abbrev=False)
-    show.add_argument("--json", action="store_true", help="one JSON object on stdout")
-    show.set_defaults(action=_info)
-
-    verify_commands.add(commands)
-    doctor_commands.add(commands)
-    relocate_command.add(commands)
-    model_commands.add(commands)
     return parser
 
 
@@ -162,13 +157,3 @@ def _exec(options: argparse.Namespace) -> int:
         raise UsageError(f"{root} is no bundle: it holds no {bundles.python_of(Path())}")
     described = (root / "portable" / "bundle.json").exists()  # a bundle that is still being built has none yet
     return programs.run_any(root, options.program, bundles.read(root).env if described else {})
-
-
-def _info(options: argparse.Namespace) -> int:
-    facts = info.describe(bundles.read(bundles.locate()))
-    if options.json:
-        print(json.dumps(facts, ensure_ascii=False, indent=2))
-    else:
-        width = max(map(len, facts)) + 2
-        print("\n".join(f"{name + ':':{width}}{value}" for name, value in facts.items()))
-    return DONE

@@ -219,6 +219,15 @@ def test_going_back_over_several_changes_and_forth_again(bundle: Bundle) -> None
         go_back(bundle, 99)
 
 
+def test_bytecode_that_was_written_since_goes_as_well(bundle: Bundle) -> None:
+    before = contents(bundle)
+    run(bundle, put(f"{SITE}/fresh.py", "fresh"))
+    for name in ("fresh", "keep"):
+        (bundle.root / SITE / f"__pycache__/{name}.cpython-311.pyc").write_text("compiled", encoding="utf-8")
+    go_back(bundle, 1)
+    assert contents(bundle) == {**before, f"{SITE}/__pycache__/keep.cpython-311.pyc": "compiled"}
+
+
 def test_old_snapshots_are_pruned_by_count_and_the_way_back_ends_there(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

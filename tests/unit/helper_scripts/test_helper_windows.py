@@ -115,7 +115,11 @@ def test_manage_speaks_and_fails_with_the_right_code(tree: BundleTree, wine: Win
     assert wine.run([front, "nonsense"]).returncode == 2
     assert "lock.txt is missing" not in wine.run([front, "install", "--help"]).stdout
     finished = wine.run([front, "exec", "--", "python", "-c", "import sys; print(sys.executable); sys.exit(9)"])
-    assert (finished.stdout.strip(), finished.returncode) == (windows_path(tree.root / "python/python.exe"), 9)
+    assert (finished.stdout.strip(), finished.returncode, finished.stderr) == (
+        windows_path(tree.root / "python/python.exe"),
+        9,
+        "",
+    )
 
 
 def test_launchers_made_relocatable_start_after_a_move(tree: BundleTree, wine: Wine) -> None:

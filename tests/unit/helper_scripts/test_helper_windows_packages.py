@@ -84,7 +84,7 @@ def test_packages_come_and_go_and_launchers_survive_a_move(site: tuple[BundleTre
     assert state(tree.root)[speedups] != before[speedups]
 
     moved = tree.root.rename(tree.root.with_name("moved to (é)"))
-    launched = wine.run([windows_path(moved / "python/Scripts/thing.exe")], cwd=moved.parent)
+    launched = wine.run([windows_path(moved / "python/Scripts/thing.exe")], cwd=moved.parent, env={"PYTHONUTF8": "1"})
     assert launched.stdout.strip() == f"thing 1.0 on {windows_path(moved)}\\python\\python.exe", launched.stderr
     code = "import markupsafe._speedups as m, markupsafe; print(markupsafe.__version__, m.__file__)"
     said = call(wine, moved, f'"@manage.bat" exec -- python -c "{code}"').stdout
