@@ -1,4 +1,4 @@
-"""The project's pages as tests see them: fenced blocks, commands, code spans, links and anchors; and what the source says."""
+"""The project's pages as tests see them: blocks, commands, code spans, links and anchors; and what the source says."""
 
 from __future__ import annotations
 

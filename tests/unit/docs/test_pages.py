@@ -77,7 +77,9 @@ def test_python_compiles_and_no_other_kind_of_block_is_used() -> None:
 
 
 TROUBLE = re.findall(
-    r"^### (?:`` (.+) ``|`(.+)`)$", (pages.ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8"), re.MULTILINE
+    r"^### (?:`` (.+) ``|`(.+)`)$",
+    (pages.ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8"),
+    re.MULTILINE,
 )
 
 
