@@ -12,6 +12,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -95,6 +96,7 @@ class Reader:
         return done.stdout.strip()
 
     def run(self, line: str, *, cwd: Path) -> str:
+        started = time.monotonic()
         done = subprocess.run(
             ["bash", "-c", line],
             cwd=cwd,
@@ -106,6 +108,7 @@ class Reader:
             check=False,
         )
         assert done.returncode == 0, f"{line}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+        print(f"{time.monotonic() - started:6.1f} s  {line}")
         return done.stdout
 
 
