@@ -180,9 +180,9 @@ def test_every_command_of_the_pages(reader: Reader) -> None:
     tags = subprocess.run(
         ["git", "-C", reader.folder / "origin.git", "tag"], capture_output=True, text=True, check=True
     )
-    assert tags.stdout == "v0.2.1\n"
+    assert tags.stdout == "v0.2.0\n"
     notes = (reader.checkout / "release/RELEASE_NOTES.md").read_text(encoding="utf-8")
-    assert "## Changes since 0.2.0" in notes
+    assert "## Changes since 0.1.0" in notes
 
 
 def follow(reader: Reader, command: str) -> None:
