@@ -114,7 +114,7 @@ def _module(name: str) -> Any:
     return importlib.import_module(f"portable.{name}")
 
 
-def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
+def _parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
     """The parser for the command that `words` begin with; for every command if they begin with none."""
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(

@@ -127,23 +127,25 @@ def concerns(needs: Needs, cards: Sequence[Card], *, cpu_front: str) -> list[str
     """Why torch will not run on these cards, in sentences; none if it will. `cpu_front` is the way out."""
     if not cards:
         return []
-    driver, torch = min((card.driver for card in cards), key=_numbers), f"this bundle's torch (CUDA {needs.platform})"
+    driver, wanted = min((card.driver for card in cards), key=_numbers), needs.driver
     if needs.driver and _numbers(driver) < _numbers(needs.driver):
-        old = f"The NVIDIA driver is {driver}, and {torch} needs {needs.driver} or newer"
-        return [f"{old}: update the driver, or start {cpu_front}."]
+        return [
+            f"The NVIDIA driver is {driver}, and this bundle's torch (CUDA {needs.platform}) needs {needs.driver} or newer"
+            f": update the driver, or start {cpu_front}."
+        ]
     found = []
     low, high = needs.capability or ("", "")
     for card in {card.name: card for card in cards if needs.capability and card.capability}.values():
-        range_ = f"{torch} supports ({low} to {high})"
+        shown = f"{card.name} (compute capability {card.capability})"
         if _numbers(card.capability) < _numbers(low):
             found.append(
-                f"{card.name} (compute capability {card.capability}) is older than {range_}: use a bundle for an older "
-                f"CUDA, or start {cpu_front}."
+                f"{shown} is older than this bundle's torch (CUDA {needs.platform}) supports ({low} to {high}): use a "
+                f"bundle for an older CUDA, or start {cpu_front}."
             )
         elif _numbers(card.capability) > _numbers(high):
             found.append(
-                f"{card.name} (compute capability {card.capability}) is newer than {range_}: look for a newer bundle, "
-                f"or start {cpu_front}."
+                f"{shown} is newer than this bundle's torch (CUDA {needs.platform}) supports ({low} to {high}): look for "
+                f"a newer bundle, or start {cpu_front}."
             )
     return found
 
