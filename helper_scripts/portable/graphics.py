@@ -128,11 +128,9 @@ def concerns(needs: Needs, cards: Sequence[Card], *, cpu_front: str) -> list[str
     if not cards:
         return []
     driver, wanted = min((card.driver for card in cards), key=_numbers), needs.driver
-    if needs.driver and _numbers(driver) < _numbers(needs.driver):
-        return [
-            f"The NVIDIA driver is {driver}, and this bundle's torch (CUDA {needs.platform}) needs {needs.driver} or newer"
-            f": update the driver, or start {cpu_front}."
-        ]
+    if wanted and _numbers(driver) < _numbers(wanted):
+        old = f"The NVIDIA driver is {driver}, and this bundle's torch (CUDA {needs.platform}) needs {wanted} or newer"
+        return [f"{old}: update the driver, or start {cpu_front}."]
     found = []
     low, high = needs.capability or ("", "")
     for card in {card.name: card for card in cards if needs.capability and card.capability}.values():
@@ -144,8 +142,8 @@ def concerns(needs: Needs, cards: Sequence[Card], *, cpu_front: str) -> list[str
             )
         elif _numbers(card.capability) > _numbers(high):
             found.append(
-                f"{shown} is newer than this bundle's torch (CUDA {needs.platform}) supports ({low} to {high}): look for "
-                f"a newer bundle, or start {cpu_front}."
+                f"{shown} is newer than this bundle's torch (CUDA {needs.platform}) supports ({low} to {high}): look "
+                f"for a newer bundle, or start {cpu_front}."
             )
     return found
 
