@@ -25,7 +25,7 @@ def is_allowed(url: str) -> bool:
 def shown(url: str) -> str:
     """Without login and query, where secrets are."""
     parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.hostname}{parts.path}"
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def opener(host: str, environ: Mapping[str, str]) -> urllib.request.OpenerDirector:
