@@ -107,11 +107,9 @@ def _find(row: Row, folder: Path) -> Bundle:
     if not proved:
         raise InputError("it was not proved", where=row.stem)
     listed = read_checksums(home / SUMS) if (home / SUMS).is_file() else {}
-    wanted = {*names, f"{row.stem}.manifest.json", f"{row.stem}{LOCK_SUFFIX}"}
+    wanted = {*names, reports[0].name, f"{row.stem}.manifest.json", f"{row.stem}{LOCK_SUFFIX}"}
     wanted |= {name for name in listed if name.startswith((f"{row.stem}.", f"{row.stem}-part"))}
     sums = {name: _checked(home, name, listed) for name in sorted(wanted)}
-    for path in sorted(home.glob(f"{row.stem}.report.*")):
-        sums.setdefault(path.name, sha256_file(path))
     return Bundle(row=row, folder=home, report=report, lock=load_lock(home / f"{row.stem}{LOCK_SUFFIX}"), sums=sums)
 
 

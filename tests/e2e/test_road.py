@@ -16,6 +16,8 @@ import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
+from packager.archive.checksums import read_checksums
+
 from .conftest import Built, Packager, write_app, write_recipe
 
 pytestmark = pytest.mark.e2e
@@ -52,6 +54,7 @@ def test_build_leaves_the_release_files_and_says_what_it_did(built: Built) -> No
     assert result["files"]["after"] < result["files"]["before"]
     assert result["stages"][0]["name"] == "resolve"
     subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=built.zip.parent, check=True)
+    assert sorted(read_checksums(built.zip.parent / "SHA256SUMS")) == [name for name in names if name != "SHA256SUMS"]
 
 
 def test_archive_has_one_root_and_what_the_user_needs(built: Built) -> None:
