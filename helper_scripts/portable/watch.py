@@ -37,7 +37,7 @@ class Watch:
         self._complaints = pip.complaints(self._bundle)
         self._import_faults = checks.import_faults(self._bundle, list(itertools.chain(*self._modules.values())))
         if self._smoke:
-            self._start = _remembered(self._bundle)
+            self._start = remembered(self._bundle)
             if self._start is None:
                 self._say("starting ComfyUI once before the change")
                 self._start = checks.start_app(self._bundle)
@@ -76,7 +76,7 @@ class Watch:
         return []
 
 
-def _remembered(bundle: Bundle) -> checks.Start | None:
+def remembered(bundle: Bundle) -> checks.Start | None:
     """How the app started last, if neither packages nor nodes have changed since."""
     try:
         value = json.loads(_memory(bundle).read_text(encoding="utf-8"))

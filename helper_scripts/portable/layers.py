@@ -1,0 +1,28 @@
+"""The environment of a bundle's programs, and of an instance's: that of its base, with its own programs in front."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from portable.bundle import WINDOWS, Bundle
+from portable.environment import environment
+
+
+def environment_of(
+    bundle: Bundle, base: Mapping[str, str] | None = None, *, guarded: bool = False, windows: bool = WINDOWS
+) -> dict[str, str]:
+    """The whole environment for a program of `bundle`, when the caller's is `base` (this process's unless given).
+
+    Caches are shared with the base. In an instance that is `guarded`, pip itself installs and removes nothing: it
+    would change the base.
+    """
+    found = environment(
+        bundle.base or bundle.root, os.environ if base is None else base, recipe_env=bundle.env, windows=windows
+    )
+    if bundle.base is not None:
+        folder = bundle.root / "python" / ("Scripts" if windows else "bin")
+        found["PATH"] = os.pathsep.join([str(folder), found["PATH"]])
+        if guarded:
+            found["PIP_REQUIRE_VIRTUALENV"] = "1"
+    return found
