@@ -4,17 +4,24 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.stamp
 
-.PHONY: quickstart test faults acceptance bench lock-dev clean
+.PHONY: quickstart test lint faults docs acceptance bench bench-lock lock-dev clean
 
 quickstart: $(STAMP)
 	$(BIN)/packager build quickstart -o dist
 	$(BIN)/python examples/try_bundle.py dist
 
-test: $(STAMP)
+test: lint
+	$(BIN)/pytest -n 2 $(PYTEST_ARGS)
+
+lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -n 2 $(PYTEST_ARGS)
+	$(BIN)/python docs/generate.py --check
+
+# The reference pages that follow from the recipe's schema and the clean-up rules.
+docs: $(STAMP)
+	$(BIN)/python docs/generate.py
 
 # Helpers killed at 200 points and more of a real bundle; `make test` tries 24.
 faults: $(STAMP)
@@ -24,9 +31,13 @@ faults: $(STAMP)
 acceptance: $(STAMP)
 	$(BIN)/python tests/acceptance/run.py --comfyui $(COMFYUI) --nodes $(NODES)
 
-# TREE: a folder to compress, a real environment of a gigabyte or more.
+# TREE: a folder to compress, a real environment of a gigabyte or more. BENCH_ARGS: --quick, --conda-env PREFIX, ...
 bench: $(STAMP)
-	$(BIN)/python benchmarks/archive.py $(TREE)
+	$(BIN)/python benchmarks/archive.py $(TREE) --reuse --small-files --large $(BENCH_ARGS)
+
+# COMFYUI and NODES (each NAME=PATH): as above. Compares our lock with comfy-cli's compiler.
+bench-lock: $(STAMP)
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python benchmarks/locking.py --comfyui $(COMFYUI) $(addprefix --node ,$(NODES))
 
 $(STAMP): pyproject.toml requirements-dev.txt
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 10), "Python 3.10 or newer is needed, this is " + sys.version'

@@ -1,31 +1,23 @@
-"""What is installed after the locked packages: the recipe's patches, then its native packages."""
+"""Installing what comes after the locked packages: patches and native packages, exactly as the lock has them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urldefrag
+
+from packaging.utils import canonicalize_name
 
 from packager import uv
 from packager.bundle import BundleTree
 from packager.console import Console
 from packager.distributions import changes, installed
-from packager.errors import PackagerError, ResolveError
-from packager.fetch.download import DownloadRequest, download
+from packager.errors import MismatchError, PackagerError, ResolveError
+from packager.lock import LockedAddition, LockedPackage, public_index
 from packager.origins import Origins
-from packager.patches import PatchPlan, wheel_name
-from packager.wheel_matrix import Candidate, NativePlan
+from packager.pins import git_environment, requirement_lines
 
 Changes = dict[str, tuple[str, str]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class FetchedWheel:
-    """A wheel that was installed from its address."""
-
-    url: str
-    sha256: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +25,6 @@ class Patched:
     """What one patch did. `changes`: name -> (version before, version after), "" where there was or is none."""
 
     patch: str
-    wheels: tuple[FetchedWheel, ...]
     changes: Changes
 
 
@@ -44,127 +35,105 @@ class NativeInstalled:
 
     name: str
     chosen: str | None
-    wheel: FetchedWheel | None
     failed: tuple[str, ...]
     changes: Changes
 
 
 @dataclass(frozen=True, kw_only=True)
 class Means:
-    """Where to install to and from. `constraints` is a file of `name==version` lines that native packages must leave as
-    they are; `excludes` one of names that nothing may bring in; `folder` is for downloaded wheels."""
+    """Where to install to and from. `indexes` are the addresses of indexes other than the default one, as the recipe
+    and the table of accelerators have them; `folder` is for downloaded wheels."""
 
     tree: BundleTree
     origins: Origins
-    constraints: Path
-    excludes: Path
+    indexes: tuple[str, ...]
     folder: Path
     console: Console
 
 
-def apply_patches(plan: PatchPlan, means: Means) -> tuple[Patched, ...]:
-    """Do what the plan says, in its order. Raises FetchError, ResolveError or PackagerError."""
+def apply_patches(additions: Sequence[LockedAddition], means: Means) -> tuple[Patched, ...]:
+    """Do what the lock says, in its order. Raises FetchError, MismatchError, ResolveError or PackagerError."""
     done = []
-    for step in plan.steps:
-        means.console.info(str(step))
-        if step.skipped:
+    for addition in additions:
+        if addition.chosen is None:
             continue
+        means.console.info(f"{addition.name}: {addition.chosen}")
         before = installed(means.tree.site_packages)
-        if step.uninstall:
-            uv.run_uv([*_uv_pip("uninstall", means.tree), *step.uninstall])
-        wheels, lines = [], list(step.requirements)
-        for url in step.wheels:
-            path, wheel = _fetch(url, None, means)
-            wheels.append(wheel)
-            lines.append(str(path))
-        if lines:
-            options = ["--default-index", step.index] if step.index else []
-            _install(lines, means, options)
+        _uninstall(addition.uninstall, means)
+        _put(addition, means)
         after = installed(means.tree.site_packages)
-        done.append(Patched(patch=str(step), wheels=tuple(wheels), changes=changes(before, after)))
+        done.append(Patched(patch=f"{addition.name}: {addition.chosen}", changes=changes(before, after)))
     return tuple(done)
 
 
-def install_native(plans: Sequence[NativePlan], means: Means) -> tuple[NativeInstalled, ...]:
-    """Try the candidates of each package until one works. What fails is a warning, unless the package is required.
+def install_native(additions: Sequence[LockedAddition], means: Means) -> tuple[NativeInstalled, ...]:
+    """Install what the lock chose. What fails is taken back and a warning, unless the package is required.
 
-    Raises ResolveError for a required package that can't be had.
+    Raises ResolveError for a required package that can't be had, and MismatchError for any that is not what was locked.
     """
     done = []
-    for plan in plans:
-        result = _install_first(plan, means)
-        name = plan.package.name
-        if result.chosen:
-            means.console.info(f"{name}: {result.chosen}")
-        else:
-            reasons = "\n".join(result.failed) or "the wheel matrix has nothing for this torch, Python and target"
-            if plan.package.required:
-                raise ResolveError(
-                    f"is required and cannot be installed:\n{reasons}",
-                    where=f"native_packages {name}",
-                    remedy="choose another accelerator or Python, allow `source: true`, or leave `required` out",
-                )
-            means.console.warn(f"{name} is left out: {reasons}")
-        done.append(result)
+    for addition in additions:
+        before = installed(means.tree.site_packages)
+        failed, chosen = addition.tried, addition.chosen
+        if chosen is not None:
+            try:
+                _put(addition, means)
+                means.console.info(f"{addition.name}: {chosen}")
+            except MismatchError:
+                raise
+            except PackagerError as error:
+                _take_back(before, means)
+                failed, chosen = (*failed, f"{chosen}: {error.what.strip()}"), None
+                if addition.required:
+                    raise ResolveError(
+                        "\n".join(["is required and cannot be installed:", *failed]),
+                        where=f"native_packages {addition.name}",
+                        remedy="choose another accelerator or Python, allow `source: true`, or leave `required` out",
+                    ) from error
+        if chosen is None:
+            means.console.warn("\n".join([f"{addition.name} is left out:", *failed]))
+        after = installed(means.tree.site_packages)
+        done.append(NativeInstalled(name=addition.name, chosen=chosen, failed=failed, changes=changes(before, after)))
     return tuple(done)
 
 
-def _install_first(plan: NativePlan, means: Means) -> NativeInstalled:
-    failed: list[str] = []
-    for candidate in plan.candidates:
-        before = installed(means.tree.site_packages)
-        try:
-            wheel = _install_candidate(candidate, means)
-        except PackagerError as error:
-            failed.append(f"{candidate}: {error.what.strip()}")
-            continue
-        return NativeInstalled(
-            name=plan.package.name,
-            chosen=str(candidate),
-            wheel=wheel,
-            failed=tuple(failed),
-            changes=changes(before, installed(means.tree.site_packages)),
-        )
-    return NativeInstalled(name=plan.package.name, chosen=None, wheel=None, failed=tuple(failed), changes={})
+def _put(addition: LockedAddition, means: Means) -> None:
+    """Install the packages of `addition`, each from the index it was locked from."""
+    places = {public_index(index): index for index in means.indexes}
+    groups: dict[str | None, list[LockedPackage]] = {}
+    for package in addition.packages:
+        groups.setdefault(places.get(package.index or ""), []).append(package)
+    for index, packages in groups.items():
+        options = ["--default-index", index] if index else []
+        built = [package.name for package in packages if addition.source and _is(package, addition.name)]
+        if built:  # it imports the torch that is installed
+            options += ["--no-build-isolation", "--no-binary", built[0]]
+        _install(packages, means, options)
 
 
-def _install_candidate(candidate: Candidate, means: Means) -> FetchedWheel | None:
-    options = ["--constraints", str(means.constraints)]
-    if candidate.index:
-        options += ["--index", candidate.index, "--index-strategy", "unsafe-best-match"]
-    if candidate.kind == "source":  # such a build imports the torch that is installed
-        _install([candidate.what], means, [*options, "--no-build-isolation"])
-        return None
-    options += ["--only-binary", ":all:"]
-    if candidate.kind == "requirement":
-        _install([candidate.what], means, options)
-        return None
-    path, wheel = _fetch(candidate.what, candidate.sha256, means)
-    _install([str(path)], means, options)
-    return wheel
-
-
-def _fetch(url: str, sha256: str | None, means: Means) -> tuple[Path, FetchedWheel]:
-    """Download a wheel; `#sha256=...` at the end of its address is what it must be."""
-    address, fragment = urldefrag(url)
-    if fragment.startswith("sha256="):
-        sha256 = fragment.removeprefix("sha256=")
+def _install(packages: Sequence[LockedPackage], means: Means, options: Sequence[str]) -> None:
     origins = means.origins
-    got = download(
-        DownloadRequest(url=address, sha256=sha256),
-        means.folder / wheel_name(address),
-        cache=origins.cache,
-        mirrors=origins.mirrors,
-        console=means.console,
-        offline=origins.offline,
-    )
-    return got.path, FetchedWheel(url=address, sha256=got.sha256)
+    means.folder.mkdir(parents=True, exist_ok=True)
+    pins = means.folder / "pins.txt"
+    lines = requirement_lines(packages, origins=origins, folder=means.folder, console=means.console)
+    pins.write_text(lines, encoding="utf-8")
+    common = uv.install_options(wheels=origins.wheels, offline=origins.offline)
+    command = [*_uv_pip("install", means.tree), "--no-deps", "--requirements", str(pins), *uv.INTO_TREE, *common]
+    uv.run_uv([*command, *options], env=git_environment(origins.mirrors))
 
 
-def _install(lines: Sequence[str], means: Means, options: Sequence[str]) -> None:
-    common = uv.install_options(wheels=means.origins.wheels, offline=means.origins.offline)
-    common += ["--excludes", str(means.excludes)]
-    uv.run_uv([*_uv_pip("install", means.tree), *uv.INTO_TREE, *common, *options, "--", *lines])
+def _take_back(before: dict[str, str], means: Means) -> None:
+    """Remove what came since; nothing else was changed, since a native package leaves the locked ones as they are."""
+    _uninstall([name for name in installed(means.tree.site_packages) if name not in before], means)
+
+
+def _uninstall(names: Sequence[str], means: Means) -> None:
+    if names:
+        uv.run_uv([*_uv_pip("uninstall", means.tree), "--", *names])
+
+
+def _is(package: LockedPackage, name: str) -> bool:
+    return canonicalize_name(package.name) == canonicalize_name(name)
 
 
 def _uv_pip(command: str, tree: BundleTree) -> list[str]:

@@ -12,6 +12,8 @@ APP_DIR = "ComfyUI"
 NODES_DIR = f"{APP_DIR}/custom_nodes"
 MODELS_DIR = f"{APP_DIR}/models"
 PORTABLE_DIR = "portable"
+MANIFEST_NAME = "manifest.json"
+LICENCES_DIR = "share/licenses"  # below the Python prefix: texts of what a runtime brought, a folder for each package
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from packager import commands, resources, targets
+from packager.accelerators import AUTO, accelerators
 from packager.console import Console
 from packager.errors import INTERRUPTED, PackagerError
+from packager.release_cli import add_cache, add_release_commands
 
 _EPILOG = """\
 examples:
@@ -96,13 +98,14 @@ def _parser() -> argparse.ArgumentParser:
     _add_lock(added)
     _add_local_commands(add)
     _add_tree_commands(add)
-    added = add("cache", commands.cache, "show or clear the download cache")
-    added.add_argument("action", choices=("path", "info", "clear"), help="what to do")
+    add_release_commands(add, _add_means)
+    add_cache(add)
     return parser
 
 
 def _add_lock(parser: argparse.ArgumentParser) -> None:
     _add_means(parser)
+    _add_accelerator(parser)
     _add_work(parser)
     parser.add_argument(
         "--target",
@@ -126,8 +129,18 @@ def _add_lock(parser: argparse.ArgumentParser) -> None:
 
 def _add_recipe(parser: argparse.ArgumentParser) -> None:
     _add_means(parser)
+    _add_accelerator(parser)
     parser.add_argument(
         "--target", metavar="T", choices=sorted(targets.TARGETS), help="one of %(choices)s; this machine's"
+    )
+
+
+def _add_accelerator(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--accelerator",
+        metavar="A",
+        choices=sorted([AUTO, *accelerators()]),
+        help="the build of torch, in place of the recipe's: %(choices)s",
     )
 
 
@@ -138,6 +151,9 @@ def _add_means(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--mirror", action="append", default=[], metavar="FROM=TO", help="rewrite URLs that begin with FROM"
+    )
+    parser.add_argument(
+        "--runtime", metavar="R", help="where Python comes from, in place of the recipe's: miniforge, or host on Linux"
     )
     parser.add_argument("--offline", action="store_true", help="fetch nothing: cache, --source and --wheels-dir only")
     parser.add_argument(
@@ -160,7 +176,6 @@ def _add_build(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--output", type=Path, default=Path("dist"), metavar="DIR", help="release files (default: dist)"
     )
-    parser.add_argument("--runtime", metavar="R", help="where Python comes from, in place of the recipe's")
     parser.add_argument(
         "--version", dest="bundle_version", metavar="V", help="version of the bundle, in place of the recipe's"
     )
@@ -177,6 +192,24 @@ def _add_build(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--refresh-lock", action="store_true", help="make a stale lock anew instead of refusing it")
     parser.add_argument("--tier", choices=("none", "safe", "aggressive"), help="how far the clean-up goes")
+    parser.add_argument(
+        "--no-oracle", action="store_true", help="clean by the rules alone, without asking the tree before and after"
+    )
+    parser.add_argument(
+        "--strip",
+        action=argparse.BooleanOptionalAction,
+        help="take symbols out of ELF files where the loader sees no difference (default: with --tier aggressive)",
+    )
+    parser.add_argument(
+        "--bytecode",
+        action=argparse.BooleanOptionalAction,
+        help="ship bytecode of the modules a start loads (default: unless --tier none)",
+    )
+    parser.add_argument(
+        "--keep-quarantine",
+        action="store_true",
+        help="keep what the clean-up took after the proof, for `packager clean --undo WORK/bundle/ROOT`",
+    )
     parser.add_argument("--no-prove", action="store_true", help="ship without proof (the report says so)")
     parser.add_argument(
         "--dry-run",
@@ -204,7 +237,6 @@ def _add_local_commands(add: Callable[[str, Command, str], argparse.ArgumentPars
     added = add("realize", commands.realize, "install a recipe in place, at HOME/ID, without an archive")
     _add_recipe(added)
     added.add_argument("--home", type=Path, required=True, metavar="DIR", help="folder that holds realized recipes")
-    added.add_argument("--runtime", metavar="R", help="where Python comes from, in place of the recipe's")
     added.add_argument("--tier", choices=("none", "safe", "aggressive"), help="how far to clean up (default: none)")
     added.add_argument(
         "--models-dir", type=Path, metavar="DIR", help="put the models here, and let ComfyUI read them from here"
@@ -226,9 +258,15 @@ def _add_tree_commands(add: Callable[[str, Command, str], argparse.ArgumentParse
     added.add_argument("--tier", choices=("safe", "aggressive"), default="safe", help="how far to go (default: safe)")
     added.add_argument("--opt-in", action="append", default=[], metavar="RULE", help="switch an opt-in rule on")
     added.add_argument("--dry-run", action="store_true", help="print the plan, change nothing")
+    added.add_argument(
+        "--oracle",
+        action="store_true",
+        help="ask the tree's Python before and after, and put back what anything needs (some minutes)",
+    )
     added.add_argument("--keep-quarantine", action="store_true", help="keep what was removed, for --undo")
-    added.add_argument("--undo", action="store_true", help="put back what the last run removed")
-    add("rules", commands.rules, "list the clean-up rules and why each is safe")
+    added.add_argument("--undo", action="store_true", help="put back what the last run, or the build, removed")
+    added = add("rules", commands.rules, "list the clean-up rules and why each is safe")
+    added.add_argument("recipe", metavar="RECIPE", nargs="?", help="list them with what this recipe adds")
     added = add("archive", commands.archive, "pack any folder, reproducibly")
     added.add_argument("folder", type=Path, metavar="DIR")
     added.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="a .zip or .tar.zst to write")

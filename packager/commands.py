@@ -15,20 +15,21 @@ from packager import cleanup, targets
 from packager.accelerators import AUTO, detect
 from packager.archive.admission import Limits
 from packager.archive.archive_tree import archive_tree, source_date_epoch
+from packager.archive.checksums import mismatches
 from packager.archive.extract import extract as extract_archive
-from packager.build import BuildOptions, lock_recipe, plan_build
+from packager.build import BuildOptions, lock_recipe, plan_build, undo_clean_up
 from packager.build import build as build_bundle
 from packager.console import Console, format_bytes
 from packager.errors import InputError, ProofError
 from packager.explain import explain
-from packager.fetch.cache import Cache, default_cache_root
+from packager.fetch.cache import Cache, default_cache_root, oracle_cache
 from packager.fetch.mirrors import Mirrors
 from packager.gather import gather, open_gathered
-from packager.install import plan_additions
 from packager.lock import Lock
 from packager.models import folder_warnings
 from packager.origins import Origins
-from packager.parts import MAX_PART_SIZE, parse_size
+from packager.parts import MAX_PART_SIZE, find_parts, parse_size
+from packager.proof.needs import system_needs
 from packager.proof.prove import prove_archive, prove_folder
 from packager.realize import delete as delete_realized
 from packager.realize import plan_delete
@@ -48,21 +49,21 @@ class Result:
 
 
 def build(words: Namespace, console: Console) -> Result:
-    recipe, options = _use_gathered(_recipe(words), words, console)
+    recipe, options = _use_gathered(recipe_of(words), words, console)
     if words.dry_run:
-        return _planned(recipe, plan_build(recipe, options, console))
+        return _planned(plan_build(recipe, options, console))
     report = build_bundle(recipe, options, console)
+    cleanup.remember_savings(default_cache_root(), Path(report["archives"][0]).stem, report["cleanup"])
     return Result(value={key: report[key] for key in _BUILD_KEYS}, text=_build_summary(report))
 
 
 _BUILD_KEYS = ("archives", "root", "report", "stages", "size", "files", "proof")
 
 
-def _planned(recipe: Recipe, locked: Lock) -> Result:
+def _planned(locked: Lock) -> Result:
     lines = [f"{repo.name} {repo.commit[:12] or repo.tree[:19]} {repo.url}" for repo in locked.repositories]
     lines += [f"{package.pin} from {package.index}" if package.index else package.pin for package in locked.packages]
-    additions = plan_additions(recipe, locked)
-    return Result(value={"lock": locked.to_json(), "additions": additions}, text="\n".join([*lines, *additions]))
+    return Result(value={"lock": locked.to_json()}, text="\n".join([*lines, *map(str, locked.additions)]))
 
 
 def _build_summary(report: dict[str, Any]) -> str:
@@ -79,36 +80,36 @@ def _build_summary(report: dict[str, Any]) -> str:
 
 def validate(words: Namespace, _: Console) -> Result:
     recipe = load_recipe(find_recipe(words.recipe))
+    cleanup.rules_of(recipe)
     warnings = folder_warnings(recipe.models)
     text = "\n".join([f"{recipe.path}: valid", *(f"  {warning}" for warning in warnings)])
     return Result(value={"valid": True, "recipe": str(recipe.path), "warnings": warnings}, text=text)
 
 
 def lock(words: Namespace, console: Console) -> Result:
-    recipe = _recipe(words)
+    recipe = recipe_of(words)
     upgrade = None if words.upgrade is None else tuple(words.upgrade)
     written = []
     for name in dict.fromkeys(words.targets or [targets.current().name]):
         words.target = name
-        options = _options(words, recipe)
+        options = options_of(words, recipe)
         settled = _settle_accelerator(recipe, options, console)
         written.append(lock_recipe(settled, options, console, upgrade=upgrade))
     if words.explain:
         answers = [explain(locked, words.explain, where=str(path)) for locked, path in written]
         value = answers[0].to_json() if len(answers) == 1 else {"targets": [answer.to_json() for answer in answers]}
         return Result(value=value, text="\n\n".join(map(str, answers)))
-    lines = [
-        f"{path}: {len(locked.repositories)} repositories, {len(locked.packages)} packages, "
-        f"{len(locked.decisions)} conflicts settled"
-        for locked, path in written
-    ]
+    lines = []
+    for locked, path in written:
+        counts = f"{len(locked.repositories)} repositories, {len(locked.packages)} packages"
+        lines += [f"{path}: {counts}, {len(locked.decisions)} conflicts settled", *map(str, locked.additions)]
     values = [{"lock": str(path), **locked.to_json()} for locked, path in written]
     return Result(value=values[0] if len(values) == 1 else {"locks": values}, text="\n".join(lines))
 
 
 def download(words: Namespace, console: Console) -> Result:
-    recipe = dataclasses.replace(_recipe(words), offline=False)
-    options = _options(words, recipe)
+    recipe = dataclasses.replace(recipe_of(words), offline=False)
+    options = options_of(words, recipe)
     recipe = _settle_accelerator(recipe, options, console)
     locked = plan_build(recipe, options, console)
     manifest = gather(
@@ -127,10 +128,10 @@ def download(words: Namespace, console: Console) -> Result:
 
 def realize(words: Namespace, console: Console) -> Result:
     words.tier = words.tier or "none"
-    recipe, options = _use_gathered(_recipe(words), words, console)
+    recipe, options = _use_gathered(recipe_of(words), words, console)
     if words.dry_run:
         with tempfile.TemporaryDirectory(prefix="packager-realize-") as scratch:
-            return _planned(recipe, plan_build(recipe, dataclasses.replace(options, work=Path(scratch)), console))
+            return _planned(plan_build(recipe, dataclasses.replace(options, work=Path(scratch)), console))
     done = realize_recipe(recipe, options, words.home, console, models_dir=words.models_dir)
     unmet = sum(len(lines) for lines in done["needs"].values())
     return Result(value=done, text=f"{done['root']}: {done['files']} files, {unmet} unmet requirements of nodes")
@@ -145,10 +146,19 @@ def delete(words: Namespace, console: Console) -> Result:
     if not words.yes:
         if not sys.stdin.isatty():
             raise InputError(f"would remove {what}", where="delete", remedy="say --yes, or look with --dry-run")
-        if input(f"Remove {what}? [y/N] ").strip().lower() not in ("y", "yes"):
-            return Result(text="nothing was removed")
+        if not _confirmed(f"Remove {what}?"):
+            return Result(value={**value, "removed": 0}, text="nothing was removed")
     delete_realized(words.id, words.home, plan, console)
     return Result(value=value, text=f"removed {what}")
+
+
+def _confirmed(question: str) -> bool:
+    """Ask on stderr, since stdout may have to be one JSON object. The end of the input is a no."""
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    try:
+        return input().strip().lower() in ("y", "yes")
+    except EOFError:
+        return False
 
 
 def verify(words: Namespace, console: Console) -> Result:
@@ -158,6 +168,7 @@ def verify(words: Namespace, console: Console) -> Result:
         if bundle.is_dir():
             proof = prove_folder(bundle, **means)
         else:
+            _check_sums(bundle)
             proof = prove_archive(bundle, hide=(), extract=lambda a, b: _unpack(a, b, console), **means)
     if not proof.passed:
         remedy = "get the bundle again, or build it anew"
@@ -165,24 +176,35 @@ def verify(words: Namespace, console: Console) -> Result:
     return Result(value=proof.to_json(), text=f"{bundle}: proved by {len(proof.checks)} checks")
 
 
-def clean(words: Namespace, _: Console) -> Result:
+def clean(words: Namespace, console: Console) -> Result:
     if words.undo:
-        restored = cleanup.undo(words.tree)
+        restored = undo_clean_up(words.tree) or cleanup.undo(words.tree)
         return Result(value=dataclasses.asdict(restored), text=f"{words.tree}: as it was before the clean-up")
-    plan = cleanup.clean_tree(
+    judged = cleanup.clean_tree(
         words.tree,
         cleanup.load_rules(),
         tier=words.tier,
         opt_in=words.opt_in,
         dry_run=words.dry_run,
         keep_quarantine=words.keep_quarantine,
+        oracle=_oracle(console) if words.oracle else None,
     )
-    return Result(value=plan.to_json(), text=plan.table())
+    whole = cleanup.tree_bytes(words.tree) if words.dry_run else None
+    text = [judged.plan.table(tree_bytes=whole), *([judged.report["exceptions"]] if judged.report else [])]
+    return Result(value={**judged.plan.to_json(), "oracle": judged.report}, text="\n\n".join(filter(None, text)))
 
 
-def rules(_: Namespace, __: Console) -> Result:
-    known = cleanup.load_rules()
-    return Result(value=cleanup.rules_json(known), text=cleanup.rules_table(known))
+def _oracle(console: Console) -> cleanup.OracleMeans:
+    scratch = Path(tempfile.mkdtemp(prefix="packager-oracle-"))
+    return cleanup.OracleMeans(
+        scratch=scratch, cache=oracle_cache(), console=console, skip=system_needs().accidental_modules
+    )
+
+
+def rules(words: Namespace, _: Console) -> Result:
+    known = cleanup.rules_of(load_recipe(find_recipe(words.recipe))) if words.recipe else cleanup.load_rules()
+    last = cleanup.last_savings(default_cache_root())
+    return Result(value=cleanup.rules_json(known, last), text=cleanup.rules_table(known, last))
 
 
 def archive(words: Namespace, console: Console) -> Result:
@@ -206,6 +228,16 @@ def extract(words: Namespace, console: Console) -> Result:
     return Result(value={"path": str(words.output)}, text=str(words.output))
 
 
+def _check_sums(archive: Path) -> None:
+    """Raise ProofError if SHA256SUMS beside `archive` lists another hash for it, or for a part of its set."""
+    if wrong := mismatches(part for part in find_parts(archive) if part.is_file()):
+        raise ProofError(
+            f"not what SHA256SUMS beside it lists: {', '.join(wrong)}",
+            where=str(archive.parent),
+            remedy="get them again; unpack nothing of it",
+        )
+
+
 def _unpack(source: Path, folder: Path, console: Console) -> None:
     # Names that only Windows has no use for are fine elsewhere.
     limits = Limits(windows_names=targets.current().is_windows)
@@ -224,11 +256,13 @@ def cache(words: Namespace, _: Console) -> Result:
     return Result(value={"path": str(store.root)}, text=str(store.root))
 
 
-def _recipe(words: Namespace) -> Recipe:
+def recipe_of(words: Namespace) -> Recipe:
     """The recipe with what the command line says in its place."""
     recipe = load_recipe(find_recipe(words.recipe))
     given = vars(words)
     changes: dict[str, Any] = {}
+    if given.get("accelerator"):
+        changes["accelerator"] = words.accelerator
     if given.get("runtime"):
         changes["runtime"] = words.runtime
     if given.get("bundle_version"):
@@ -240,12 +274,16 @@ def _recipe(words: Namespace) -> Recipe:
         changes["archive"] = dataclasses.replace(changes.get("archive", recipe.archive), max_part_size=size)
     if given.get("tier"):
         changes["cleanup"] = dataclasses.replace(recipe.cleanup, tier=words.tier)
+    if given.get("no_oracle"):
+        changes["cleanup"] = dataclasses.replace(changes.get("cleanup", recipe.cleanup), oracle=False)
+    if switches := {name: given[name] for name in ("strip", "bytecode") if given.get(name) is not None}:
+        changes["cleanup"] = dataclasses.replace(changes.get("cleanup", recipe.cleanup), **switches)
     return dataclasses.replace(recipe, **changes)
 
 
 def _use_gathered(recipe: Recipe, words: Namespace, console: Console) -> tuple[Recipe, BuildOptions]:
     """Recipe and options, with everything taken from --wheels-dir if `packager download` made that folder."""
-    options = _options(words, recipe)
+    options = options_of(words, recipe)
     recipe = _settle_accelerator(recipe, options, console)
     gathered = open_gathered(options.origins.wheels) if options.origins.wheels else None
     if gathered is None:
@@ -263,7 +301,7 @@ def _settle_accelerator(recipe: Recipe, options: BuildOptions, console: Console)
     return dataclasses.replace(recipe, accelerator=found.accelerator)
 
 
-def _options(words: Namespace, recipe: Recipe) -> BuildOptions:
+def options_of(words: Namespace, recipe: Recipe) -> BuildOptions:
     target = targets.get(words.target) if words.target else targets.current()
     settings = load_settings(sources=words.source, mirrors=words.mirror)
     given = vars(words)
@@ -288,5 +326,6 @@ def _options(words: Namespace, recipe: Recipe) -> BuildOptions:
         lock=given.get("lock"),
         refresh_lock=given.get("refresh_lock", False),
         prove=not given.get("no_prove", False),
+        keep_quarantine=given.get("keep_quarantine", False),
         reuse=given.get("reuse"),
     )

@@ -6,11 +6,20 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TextIO
 
 from tqdm import tqdm
 
 Advance = Callable[[int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rounds:
+    """How work of unknown length is shown: `begin` says which round begins, `advance` that one step of it is done."""
+
+    begin: Callable[[str], None] = lambda _: None
+    advance: Callable[[], None] = lambda: None
 
 
 class Console:
@@ -81,6 +90,32 @@ class Console:
         yield count_up
         amount = format_bytes(done) if unit == "B" else f"{done} {unit}"
         self.info(f"{what}: {amount} in {time.monotonic() - start:.1f} s")
+
+    @contextmanager
+    def rounds(self, what: str, *, unit: str) -> Iterator[Rounds]:
+        """Progress of work that goes in rounds, nobody knows how many; `what` is the first.
+
+        On a terminal a line that counts, gone at the end; elsewhere one line for each further round as it begins.
+        """
+        if not self._bars:
+            yield Rounds(begin=self.info)
+            return
+        with tqdm(
+            desc=f"    {what}",
+            bar_format="{desc}: {n_fmt} {unit}, {elapsed}",
+            unit=unit,
+            file=self._stream,
+            leave=False,
+            dynamic_ncols=True,
+        ) as progress:
+
+            def advance() -> None:
+                progress.update(1)
+
+            def begin(text: str) -> None:
+                progress.set_description_str(f"    {text}")
+
+            yield Rounds(begin=begin, advance=advance)
 
     def _line(self, text: str) -> None:
         if not self._quiet:

@@ -72,6 +72,10 @@ class FetchError(PackagerError):
     exit_code = 3
 
 
+class MismatchError(FetchError):
+    """Other bytes came than those that a hash names."""
+
+
 class ResolveError(PackagerError):
     """The wanted set of packages does not exist."""
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from packaging.utils import canonicalize_name
 
+from packager.chains import by_package, chains
 from packager.conflicts import Decision, Wish
 from packager.errors import InputError
 from packager.lock import Lock, LockedPackage
@@ -92,22 +93,9 @@ def _rule(lock: Lock, package: str, decisions: tuple[Decision, ...]) -> str:
 
 def _chains(lock: Lock, packages: dict[str, LockedPackage], package: str) -> list[Wish]:
     """For each line that leads to `package`, the wish with the shortest chain of packages between."""
-    by_package: dict[str, list[Wish]] = {}
-    for wish in lock.asked:
-        if wish.layer not in _LAWS:
-            by_package.setdefault(wish.package, []).append(wish)
+    lines = by_package(wish for wish in lock.asked if wish.layer not in _LAWS)
     for decision in lock.decisions:  # one package may stand for others, under whose names the lines ask
         for wish in decision.wants:
             if wish.package != decision.chosen and not wish.through:
-                by_package.setdefault(decision.chosen, []).append(wish)
-    found: dict[Wish, Wish] = {}
-    queue: list[tuple[str, tuple[str, ...]]] = [(package, ())]
-    seen = {package}
-    for here, through in queue:
-        for wish in by_package.get(here, ()):
-            found.setdefault(wish, dataclasses.replace(wish, through=through))
-        for above in map(canonicalize_name, packages[here].via):
-            if above in packages and above not in seen:
-                seen.add(above)
-                queue.append((above, (packages[above].pin, *through)))
-    return list(found.values())
+                lines.setdefault(decision.chosen, []).append(wish)
+    return chains(package, lines, packages)

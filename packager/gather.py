@@ -4,6 +4,8 @@ gathered.json      what belongs to it: every file with size and sha256, and what
 lock.json          the lock it was gathered for
 repositories/      bare repositories of one commit each, and plain folders
 wheels/            wheels, and sdists with what building them takes
+addresses/         wheels and sdists that come from no index, each in a folder of its address
+conda/             the Miniforge installer and the conda packages of the lock
 models/            as below ComfyUI/models
 """
 
@@ -11,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,16 +22,19 @@ from packager.accelerators import choose_torch
 from packager.console import Console, format_bytes
 from packager.errors import FetchError, InputError
 from packager.fetch.collect import collect
-from packager.fetch.download import DownloadRequest, download_all
+from packager.fetch.download import download_all
 from packager.fetch.mirrors import Mirrors, local_path
+from packager.fetch.sources import Pin
 from packager.filesystem import remove_tree, sha256_file, walk_files, write_json
+from packager.gather_packages import REPOSITORIES, GatherPackages
+from packager.gather_runtime import gather_runtime
 from packager.lock import Lock, load_lock
 from packager.model_files import model_request
 from packager.models import wanted_models
 from packager.origins import Origins
 from packager.recipe import Recipe
 from packager.targets import Target
-from packager.wheel_files import Asking, IndexFile, build_requirement_files, locked_files
+from packager.wheel_files import Asking
 
 MANIFEST = "gathered.json"
 _REMEDY = "run `packager download` again with a network, or copy the whole folder"
@@ -80,22 +86,7 @@ def gather(
     folder.mkdir(parents=True, exist_ok=True)
     (folder / _STARTED).touch()
     (folder / MANIFEST).unlink(missing_ok=True)
-    manifest: dict[str, Any] = {"format": 1, "recipe_digest": recipe.digest, "target": target.name}
-    manifest |= _gather_repositories(recipe, lock, folder, origins, console)
-    choice = choose_torch(lock.accelerator, wish=recipe.torch, asked=recipe.versions_asked, target=target)
-    _gather_wheels(
-        lock,
-        folder / "wheels",
-        Asking(
-            target=target,
-            python=lock.python_version,
-            options=tuple(choice.options),
-            origins=origins,
-            folder=work / "uv",
-        ),
-        console,
-    )
-    manifest["models"] = _gather_models(recipe, lock, folder, target, origins, console)
+    manifest = _gather_all(recipe, lock, folder, target=target, origins=origins, work=work, console=console)
     lock.save(folder / "lock.json")
     manifest["files"] = [
         {"path": path.relative_to(folder).as_posix(), "size": path.lstat().st_size, "sha256": sha256_file(path)}
@@ -106,6 +97,54 @@ def gather(
     (folder / _STARTED).unlink()
     console.info(f"{len(manifest['files'])} files, {format_bytes(sum(file['size'] for file in manifest['files']))}")
     return manifest
+
+
+def _gather_all(
+    recipe: Recipe, lock: Lock, folder: Path, *, target: Target, origins: Origins, work: Path, console: Console
+) -> dict[str, Any]:
+    """The manifest without its files. Raises FetchError that lists all that can't be had, of every kind."""
+    missing: list[FetchError] = []
+
+    def attempt(step: Callable[[], None]) -> None:
+        try:
+            step()
+        except FetchError as error:
+            missing.append(error)
+
+    manifest: dict[str, Any] = {"format": 1, "recipe_digest": recipe.digest, "target": target.name}
+    mirrors: dict[str, str] = {}
+    sources: dict[str, str] = {}
+    models: list[dict[str, Any]] = []
+    remove_tree(folder / REPOSITORIES)
+    pins = origins.pins(lock, recipe)
+    with console.bar("repositories gathered", len(pins), unit="repositories") as advance:
+        for pin in pins:
+            attempt(lambda pin=pin: _gather_repository(pin, folder, mirrors, sources, origins, console))  # type: ignore[misc]
+            advance(1)
+    choice = choose_torch(lock.accelerator, wish=recipe.torch, asked=recipe.versions_asked, target=target)
+    asking = Asking(
+        target=target,
+        python=lock.python_version,
+        options=tuple(choice.options),
+        indexes=tuple(filter(None, (patch.index for patch in recipe.patches))),
+        origins=origins,
+        folder=work / "uv",
+    )
+    packages = GatherPackages(
+        lock=lock, folder=folder, asking=asking, attempt=attempt, mirrors=mirrors, console=console
+    )
+    wanted = packages.run()
+    means = {"target": target, "origins": origins, "console": console}
+    attempt(lambda: mirrors.update(gather_runtime(recipe, lock, folder, **means)))  # type: ignore[arg-type]
+    attempt(lambda: models.extend(_gather_models(recipe, lock, folder, target, origins, console)))
+    if missing:
+        raise FetchError(
+            "\n".join(["these things cannot be gathered:", *(f"- {error}" for error in missing)]),
+            where=str(folder),
+            remedy="what was gathered stays; the same command goes on from there",
+        )
+    packages.drop_others(wanted)
+    return {**manifest, "mirrors": mirrors, "sources": sources, "models": models}
 
 
 _STARTED = ".gathering"
@@ -157,62 +196,30 @@ def _fault(path: Path, name: str, size: int) -> str | None:
     return f"  {name}: has {found} bytes, gathered were {size}" if found != size else None
 
 
-def _gather_repositories(
-    recipe: Recipe, lock: Lock, folder: Path, origins: Origins, console: Console
-) -> dict[str, dict[str, str]]:
-    """What the addresses (`mirrors`) and names (`sources`) of the repositories stand for, relative to `folder`."""
-    mirrors: dict[str, str] = {}
-    sources: dict[str, str] = {}
-    remove_tree(folder / "repositories")
-    pins = origins.pins(lock, recipe)
-    with console.bar("repositories gathered", len(pins), unit="repositories") as advance:
-        for pin in pins:
-            collected = collect(
-                pin,
-                folder / "repositories",
-                cache=origins.cache,
-                mirrors=origins.mirrors,
-                console=console,
-                offline=origins.offline,
+def _gather_repository(
+    pin: Pin, folder: Path, mirrors: dict[str, str], sources: dict[str, str], origins: Origins, console: Console
+) -> None:
+    """Puts down what its addresses (`mirrors`) and its name (`sources`) stand for, relative to `folder`."""
+    collected = collect(
+        pin,
+        folder / REPOSITORIES,
+        cache=origins.cache,
+        mirrors=origins.mirrors,
+        console=console,
+        offline=origins.offline,
+    )
+    for number, item in enumerate(collected):
+        place = item.path.relative_to(folder).as_posix()
+        if local_path(item.url) is None:
+            mirrors[item.url] = place
+        elif number == 0:
+            sources[pin.name] = place
+        else:
+            raise InputError(
+                f"{pin.name} has a submodule that lies on this machine",
+                where=item.url,
+                remedy="give the repository by its https address and a --mirror",
             )
-            for number, item in enumerate(collected):
-                place = item.path.relative_to(folder).as_posix()
-                if local_path(item.url) is None:
-                    mirrors[item.url] = place
-                elif number == 0:
-                    sources[pin.name] = place
-                else:
-                    raise InputError(
-                        f"{pin.name} has a submodule that lies on this machine",
-                        where=item.url,
-                        remedy="give the repository by its https address and a --mirror",
-                    )
-            advance(1)
-    return {"mirrors": mirrors, "sources": sources}
-
-
-def _gather_wheels(lock: Lock, folder: Path, asking: Asking, console: Console) -> None:
-    """Exactly the wanted files: what lies there from another lock goes."""
-    console.step("packages")
-    files = locked_files(lock, asking)
-    _fetch(files, folder, asking.origins, console)
-    sdists = [folder / file.name for file in files if not file.is_wheel]
-    tools = build_requirement_files(sdists, asking)
-    _fetch(tools, folder, asking.origins, console)
-    wanted = {file.name for file in [*files, *tools]}
-    for path in folder.iterdir():
-        if path.name not in wanted:
-            remove_tree(path)
-
-
-def _fetch(files: list[IndexFile], folder: Path, origins: Origins, console: Console) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    if not files:
-        return
-    requests = [
-        (DownloadRequest(url=file.url, sha256=file.sha256, size=file.size), folder / file.name) for file in files
-    ]
-    download_all(requests, cache=origins.cache, mirrors=origins.mirrors, console=console, offline=origins.offline)
 
 
 def _gather_models(
@@ -229,6 +236,7 @@ def _gather_models(
         mirrors=origins.mirrors,
         console=console,
         offline=origins.offline,
+        thorough=True,
     )
     return [
         {

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from packager import process, resources, targets, uv
-from packager.accelerators import TorchBuild, assert_variant, choose_torch, read_builds
+from packager import process, resources, uv
+from packager.accelerators import TorchBuild, assert_variant, choose_torch
 from packager.additions import Means, NativeInstalled, Patched, apply_patches, install_native
 from packager.bundle import BundleTree
 from packager.console import Console
@@ -19,9 +19,8 @@ from packager.lock import Lock
 from packager.model_files import place_models
 from packager.models import wanted_models
 from packager.origins import Origins
-from packager.patches import plan_patches
+from packager.pins import git_environment, requirement_lines
 from packager.recipe import Recipe
-from packager.wheel_matrix import Surroundings, plan_native
 
 _INSTALL_SCRIPT_SECONDS = 1800
 
@@ -106,53 +105,28 @@ def install_packages(
             packages = [package for package in lock.packages if choice.holds(package.index) is from_there]
             if not packages:
                 continue
-            pins.write_text("".join(f"{package.requirement}\n" for package in packages), encoding="utf-8")
-            uv.run_uv([*command, *(("--default-index", choice.index) if choice.index and from_there else ())])
+            folder = work / "direct-files"
+            lines = requirement_lines(packages, origins=origins, folder=folder, console=console)
+            pins.write_text(lines, encoding="utf-8")
+            index = ["--default-index", choice.index] if choice.index and from_there else []
+            uv.run_uv([*command, *index], env=git_environment(origins.mirrors))
             advance(len(packages))
 
 
 def add(
     lock: Lock, recipe: Recipe, *, tree: BundleTree, origins: Origins, work: Path, console: Console
 ) -> tuple[tuple[Patched, ...], tuple[NativeInstalled, ...]]:
-    """The recipe's patches and native packages. Raises as `apply_patches` and `install_native` do."""
-    constraints = work / "constraints.txt"
-    excludes = work / "excludes.txt"
-    excludes.write_text("".join(f"{name}\n" for name in recipe.excludes), encoding="utf-8")
+    """The lock's patches and native packages. Raises as `apply_patches` and `install_native` do."""
+    choice = choose_torch(lock.accelerator, wish=recipe.torch, asked=recipe.versions_asked, target=tree.target)
     means = Means(
         tree=tree,
         origins=origins,
-        constraints=constraints,
-        excludes=excludes,
+        indexes=tuple(filter(None, [choice.index, *(patch.index for patch in recipe.patches)])),
         folder=work / "additional-wheels",
         console=console,
     )
-    patched = apply_patches(plan_patches(recipe, tree.target, lock.python_version), means)
-    if not recipe.native_packages:
-        return patched, ()
-    found = installed(tree.site_packages)
-    constraints.write_text("".join(f"{name}=={version}\n" for name, version in found.items()), encoding="utf-8")
-    torch = read_builds(tree.site_packages).get("torch")
-    around = surroundings(lock, recipe, torch=torch.version if torch else None, label=torch.label if torch else None)
-    return patched, install_native(plan_native(recipe.native_packages, around), means)
-
-
-def surroundings(lock: Lock, recipe: Recipe, *, torch: str | None, label: str | None) -> Surroundings:
-    """What the wheel matrix is asked with."""
-    target = targets.get(lock.target)
-    choice = choose_torch(lock.accelerator, wish=recipe.torch, asked=recipe.versions_asked, target=target)
-    return Surroundings(torch=torch, label=label, index=choice.index, python=lock.python_version, target=target)
-
-
-def plan_additions(recipe: Recipe, lock: Lock) -> list[str]:
-    """What patches and native packages would do after `lock` is installed, a line each. Nothing is fetched.
-
-    The build of torch is told from its locked version here, from what is installed later. Raises InputError.
-    """
-    locked = next((package.version for package in lock.packages if package.name == "torch"), None)
-    label = (locked.partition("+")[2] or lock.accelerator) if locked else None
-    around = surroundings(lock, recipe, torch=locked, label=label)
-    patches = plan_patches(recipe, around.target, lock.python_version)
-    return [str(step) for step in (*patches.steps, *plan_native(recipe.native_packages, around))]
+    patched = apply_patches([item for item in lock.additions if item.kind == "patch"], means)
+    return patched, install_native([item for item in lock.additions if item.kind == "native"], means)
 
 
 def run_install_script(tree: BundleTree, node: str, console: Console) -> NodeScript:

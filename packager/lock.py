@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from jsonschema import Draft202012Validator
@@ -19,7 +19,7 @@ from packager.errors import InputError
 from packager.filesystem import write_json
 from packager.requirements import Removed
 
-FORMAT = 2
+FORMAT = 3
 _NAME = re.compile(r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?\Z")
 
 
@@ -60,9 +60,36 @@ class LockedPackage:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LockedAddition:
+    """What a patch (`name` is as in patches[0]) or a native package puts in after the packages, and takes out before.
+
+    `chosen` says in words what was taken, None if nothing; `tried` what was not, each with the reason. With `source`
+    the package called `name` is built on the machine that makes the bundle, with what is installed.
+    """
+
+    kind: Literal["patch", "native"]
+    name: str
+    chosen: str | None
+    tried: tuple[str, ...] = ()
+    required: bool = True
+    source: bool = False
+    uninstall: tuple[str, ...] = ()
+    packages: tuple[LockedPackage, ...] = ()
+
+    def __str__(self) -> str:
+        lines = [f"{self.name}: {self.chosen or 'left out'}"]
+        lines += [f"    takes out {' '.join(self.uninstall)}"] if self.uninstall else []
+        for package in self.packages:
+            place = f" from {package.index}" if package.index else ""
+            digest = f" {package.hashes[0]}" if len(package.hashes) == 1 else ""
+            lines.append(f"    {package.pin}{place}{digest}")
+        return "\n".join([*lines, *(f"    not {reason}" for reason in self.tried)])
+
+
+@dataclass(frozen=True, kw_only=True)
 class Lock:
-    """Repositories (ComfyUI first), packages (by name), who asked for what, the conflicts that were settled, and the
-    requirement lines that were left out.
+    """Repositories (ComfyUI first), packages (by name), who asked for what, the conflicts that were settled, the
+    requirement lines that were left out, and what comes after the packages, in its order.
 
     `runtime` tells equal Pythons from different ones: at least `name` and `python`, its full version.
     """
@@ -77,6 +104,7 @@ class Lock:
     asked: tuple[Wish, ...] = ()
     decisions: tuple[Decision, ...] = ()
     removed: tuple[Removed, ...] = ()
+    additions: tuple[LockedAddition, ...] = ()
 
     @property
     def python_version(self) -> str:
@@ -123,17 +151,26 @@ def load_lock(path: Path) -> Lock:
         accelerator=value["accelerator"],
         runtime=value["runtime"],
         repositories=tuple(LockedRepository(**item) for item in value["repositories"]),
-        packages=tuple(
-            LockedPackage(**{**item, "hashes": tuple(item["hashes"]), "via": tuple(item["via"])})
-            for item in value["packages"]
-        ),
+        packages=_packages(value["packages"]),
         asked=tuple(_wish(item) for item in value["asked"]),
         decisions=tuple(
             Decision(**{**item, **{key: tuple(map(_wish, item[key])) for key in ("wants", "overruled")}})
             for item in value["decisions"]
         ),
         removed=tuple(Removed(**item) for item in value["removed"]),
+        additions=tuple(_addition(item) for item in value["additions"]),
     )
+
+
+def _packages(items: list[dict[str, Any]]) -> tuple[LockedPackage, ...]:
+    return tuple(
+        LockedPackage(**{**item, "hashes": tuple(item["hashes"]), "via": tuple(item["via"])}) for item in items
+    )
+
+
+def _addition(value: dict[str, Any]) -> LockedAddition:
+    texts = {key: tuple(value[key]) for key in ("tried", "uninstall")}
+    return LockedAddition(**{**value, **texts, "packages": _packages(value["packages"])})
 
 
 def _wish(value: dict[str, Any]) -> Wish:
@@ -183,14 +220,18 @@ def _via(lines: list[str]) -> tuple[str, ...]:
 def _index(lines: list[str]) -> str | None:
     """The address after `# from`, without credentials; of a folder of this machine its name alone."""
     found = next((line.removeprefix("# from ") for line in lines if line.startswith("# from ")), None)
-    if found is None:
-        return None
-    parts = urlsplit(found)
+    return None if found is None else public_index(found)
+
+
+def public_index(address: str) -> str:
+    """An index as a lock names it: without credentials; a folder of this machine by its name alone."""
+    parts = urlsplit(address)
     if parts.scheme not in ("http", "https"):
         return PurePosixPath(unquote(parts.path).replace("\\", "/")).name
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
+_ADDRESS = r"^((git\+)?https://|http://(127\.0\.0\.1|localhost|\[::1\])[:/])\S+\Z"
 _TEXT = {"type": "string"}
 _OPTIONAL = {"type": ["string", "null"]}
 _TEXTS = {"type": "array", "items": _TEXT}
@@ -203,6 +244,18 @@ def _record(**fields: dict[str, Any]) -> dict[str, Any]:
 _WISHES = {
     "type": "array",
     "items": _record(layer=_TEXT, file=_TEXT, line={"type": "integer"}, text=_TEXT, through=_TEXTS),
+}
+
+_PACKAGES = {
+    "type": "array",
+    "items": _record(
+        name={"type": "string", "pattern": _NAME.pattern},
+        version={"type": "string", "pattern": r"^[^\s;]*\Z"},
+        url={"anyOf": [{"type": "null"}, {"type": "string", "pattern": _ADDRESS}]},
+        hashes={"type": "array", "items": {"type": "string", "pattern": r"^[a-z0-9]+:[0-9a-f]+\Z"}},
+        via=_TEXTS,
+        index=_OPTIONAL,
+    ),
 }
 
 _SCHEMA = _record(
@@ -223,17 +276,7 @@ _SCHEMA = _record(
             tree={"type": "string", "pattern": r"^(sha256:)?[0-9a-f]{40,64}\Z"},
         ),
     },
-    packages={
-        "type": "array",
-        "items": _record(
-            name={"type": "string", "pattern": _NAME.pattern},
-            version={"type": "string", "pattern": r"^[^\s;]*\Z"},
-            url={"anyOf": [{"type": "null"}, {"type": "string", "pattern": r"^(git\+)?https://\S+\Z"}]},
-            hashes={"type": "array", "items": {"type": "string", "pattern": r"^[a-z0-9]+:[0-9a-f]+\Z"}},
-            via=_TEXTS,
-            index=_OPTIONAL,
-        ),
-    },
+    packages=_PACKAGES,
     asked=_WISHES,
     decisions={
         "type": "array",
@@ -244,5 +287,18 @@ _SCHEMA = _record(
     removed={
         "type": "array",
         "items": _record(file=_TEXT, line={"type": "integer"}, text=_TEXT, reason=_TEXT),
+    },
+    additions={
+        "type": "array",
+        "items": _record(
+            kind={"enum": ["patch", "native"]},
+            name=_TEXT,
+            chosen=_OPTIONAL,
+            tried=_TEXTS,
+            required={"type": "boolean"},
+            source={"type": "boolean"},
+            uninstall={"type": "array", "items": {"type": "string", "pattern": _NAME.pattern}},
+            packages=_PACKAGES,
+        ),
     },
 )

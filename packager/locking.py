@@ -23,23 +23,31 @@ from packager.targets import Target
 # The program's parts that decide what a lock holds.
 _RESOLVING = {
     "accelerators",
+    "accounts.py",
+    "chains.py",
     "conflicts.py",
     "declared.py",
     "lock.py",
     "markers.py",
+    "patches.py",
+    "pins.py",
     "requirements.py",
     "resolve.py",
+    "settle_additions.py",
     "settlement.py",
     "solver.py",
     "special_packages.py",
     "special_packages.yml",
     "uv.py",
+    "wheel_matrix.py",
+    "wheel_matrix.yml",
 }
 
 
 def beside_recipe(recipe: Recipe, target: Target) -> Path:
-    """Where the lock of `recipe` lies that its author keeps."""
-    return recipe.path.with_name(f"{recipe.path.stem}.{target.name}.lock.json")
+    """Where the lock of `recipe` lies that its author keeps: one a target and accelerator."""
+    build = f"{target.name}-{recipe.accelerator}" if recipe.accelerator else target.name
+    return recipe.path.with_name(f"{recipe.path.stem}.{build}.lock.json")
 
 
 @dataclass(frozen=True, kw_only=True)

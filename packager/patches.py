@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Patch:
-    """`install` holds requirements and wheel addresses; `index` stands in for the default index; `when` is a PEP 508
+    """`install` holds requirements and wheel addresses; `index` is where what is named comes from; `when` is a PEP 508
     marker; `wheels` maps a Python tag (cp312) to the address of its wheel."""
 
     uninstall: tuple[str, ...] = ()

@@ -15,15 +15,17 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from packager import process
+from packager.archive.scan import scan
 from packager.build import BuildOptions, build_tree
-from packager.bundle import PORTABLE_DIR, PYTHON_DIR
+from packager.bundle import MANIFEST_NAME, PORTABLE_DIR, PYTHON_DIR
 from packager.console import Console, format_bytes
 from packager.errors import InputError
-from packager.filesystem import remove_tree, walk_files, write_json
+from packager.filesystem import remove_tree, walk_files, write_atomic, write_json
 from packager.journal import exclusive
 from packager.model_files import place_models
 from packager.models import wanted_models
 from packager.recipe import Recipe
+from packager.stages import Stages
 
 # Ours as a whole: what was installed or compiled there later is of no use without the rest.
 _OURS = (PYTHON_DIR, PORTABLE_DIR)
@@ -112,6 +114,7 @@ def _make(
         models = wanted_models(recipe.models, stages.target, stages.facts.python_version)
         place_models(models, models_dir, origins=options.origins, console=console)
     root = stages.tree.root
+    _write_manifest(stages)
     state = {
         "format": 1,
         "id": place.id,
@@ -121,6 +124,18 @@ def _make(
     }
     write_json(place.state, state)
     return state
+
+
+def _write_manifest(stages: Stages) -> None:
+    """What `manage verify` compares with; a bundle gets it from the archiver."""
+    path = stages.tree.portable / MANIFEST_NAME
+    found = scan(
+        stages.tree.root,
+        threads=os.cpu_count() or 1,
+        bundle=stages.bundle_facts,
+        exclude=(stages.tree.relative(path).as_posix(),),
+    )
+    write_atomic(path, found.to_json().encode())
 
 
 def plan_delete(id: str, home: Path, *, everything: bool) -> Removal:  # noqa: A002 - the field's word

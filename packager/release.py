@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from packager.archive.checksums import NAME as SUMS
@@ -14,12 +14,23 @@ from packager.bundle import APP_DIR
 from packager.console import Console
 from packager.errors import InputError
 from packager.filesystem import remove_tree, sha256_file, walk_files
+from packager.lock import Lock
+from packager.papers import MEMBER as SBOM_MEMBER
+from packager.papers import SUFFIX as SBOM_SUFFIX
 from packager.parts import manifest_path
+from packager.recipe import Recipe
 from packager.relocation.path_budget import path_budget
 from packager.targets import Target
 
 # What lies beside the archives, by what follows the stem in its name.
-SIDECARS = (".manifest.json", ".report.json", ".report.html")
+LOCK_SUFFIX = ".lock.json"
+SIDECARS = (".manifest.json", SBOM_SUFFIX, ".report.json", ".report.html", LOCK_SUFFIX)
+
+
+def file_stem(recipe: Recipe, target: Target) -> str:
+    """The name of the release files without suffix: NAME-VERSION-TARGET, and the accelerator if the recipe has one."""
+    parts = [recipe.name, recipe.version, target.name]
+    return "-".join([*parts, recipe.accelerator] if recipe.accelerator else parts)
 
 
 def measure(root: Path) -> dict[str, int]:
@@ -36,11 +47,26 @@ def measure(root: Path) -> dict[str, int]:
     return {"files": files, "bytes": size}
 
 
-def publish(archives: Path, output: Path) -> dict[str, str]:
+def add_lock(archives: Path, stem: str, lock: Lock) -> None:
+    """Put the lock among the finished `archives`: by it two releases are compared, and one is made again."""
+    path = archives / f"{stem}{LOCK_SUFFIX}"
+    lock.save(path)
+    update_checksums(archives, {path.name: sha256_file(path)})
+
+
+def add_sbom(archives: Path, portable: Path, stem: str) -> None:
+    """Put the bundle's SBOM beside its archives, and into their SHA256SUMS."""
+    path = archives / f"{stem}{SBOM_SUFFIX}"
+    shutil.copyfile(portable / SBOM_MEMBER, path)
+    update_checksums(archives, {path.name: sha256_file(path)})
+
+
+def publish(archives: Path, output: Path, stem: str, console: Console) -> dict[str, str]:
     """Put everything in `archives` into `output`, each file in one step; SHA256SUMS is merged.
 
-    Copies, so that whatever happens to a release file the next build still has what it proved. Returns the sums by
-    name; that of a folder is "".
+    Copies, so that whatever happens to a release file the next build still has what it proved. Archives of an earlier
+    build of the same `stem` that have no successor go (see superseded).
+    Returns the sums by name; that of a folder is "".
     """
     output.mkdir(parents=True, exist_ok=True)
     sums = read_checksums(archives / SUMS)
@@ -61,8 +87,30 @@ def publish(archives: Path, output: Path) -> dict[str, str]:
             remove_tree(temporary)
             raise
         published[source.name] = sums.get(source.name, "")
+    for path in superseded(output, stem, console, keep=published):
+        path.unlink()
+        console.info(f"removed {path.name}, of an earlier build")
     update_checksums(output, sums)
     return published
+
+
+def superseded(output: Path, stem: str, console: Console, *, keep: Collection[str]) -> list[Path]:
+    """Archives in `output` that a build of `stem` once published and that are not among `keep`: other parts, formats.
+
+    Known by their names and by the hash in SHA256SUMS; one that was changed since is somebody's, and stays.
+    """
+    listed = read_checksums(output / SUMS) if (output / SUMS).is_file() else {}
+    found = []
+    for name, expected in listed.items():
+        path = output / name
+        of_stem = name.endswith((".zip", ".tar.zst")) and manifest_path(path).name == f"{stem}.manifest.json"
+        if not of_stem or name in keep or path.is_symlink() or not path.is_file():
+            continue
+        if sha256_file(path) == expected:
+            found.append(path)
+        else:
+            console.warn(f"{path} is left as it is: it is of an earlier build, and was changed since")
+    return found
 
 
 def set_aside(archives: Path, previous: Path, name: str) -> Path | None:

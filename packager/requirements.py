@@ -26,7 +26,8 @@ _BOMS = (
 _INCLUDE = re.compile(r"^(?:-r|--requirement)(?:\s+|\s*=\s*|(?=[^\s-]))(?P<file>.+)$")
 _OPTION_TAIL = re.compile(r"\s+--?[a-zA-Z].*$")  # `package==1.0 --hash=sha256:...`
 _LOGIN = re.compile(r"(?<=https://)[^/\s@]+@|(?<=//)[^/\s@:]+:[^/\s@]*@")  # a token, or user:password
-_ADDRESS = re.compile(r"^(git\+)?https://\S+$")
+_ADDRESS = re.compile(r"^(?P<url>(git\+)?https://\S+?)(?P<marker>(\s+;|;\s).*)?$")
+_ADDRESSES = ("https://", "git+https://")
 _PATH = re.compile(r"^([a-zA-Z]:)?[./\\~]")
 _COMMENT = re.compile(r"(^|\s)#.*$")
 
@@ -180,26 +181,36 @@ def _objection(text: str) -> str | None:
         requirement = Requirement(text)
     except InvalidRequirement as error:
         return f"not a requirement (PEP 508): {str(error).splitlines()[0]}"
-    if requirement.url and not requirement.url.startswith(("https://", "git+https://")):
+    if requirement.url and not requirement.url.startswith(_ADDRESSES):
         return "an address that is not https: it would not be found on another machine"
     return None
 
 
-def _named_address(url: str) -> str | None:
-    """`https://.../name-1.0-py3-none-any.whl` and `git+https://...#egg=name` tell their package's name."""
-    if egg := re.search(r"[#&]egg=([A-Za-z0-9][A-Za-z0-9._-]*)", url):
-        return _requirement(egg[1], url.split("#")[0])
-    path = url.split("#")[0].split("?")[0]
+def _named_address(text: str) -> str | None:
+    """`https://.../name-1.0-py3-none-any.whl` and `git+https://...#egg=name` tell their package's name; what lies in a
+    subdirectory of a repository is most often called like it. A marker behind the address stays."""
+    found = _ADDRESS.match(text)
+    if found is None:
+        return None
+    url, marker = found["url"], (found["marker"] or "").strip(" ;")
+    place, _, fragment = url.partition("#")
+    path = place.split("?")[0].removesuffix("/")
+    words = dict(word.partition("=")[::2] for word in fragment.split("&"))
+    subdirectory = words.get("subdirectory", "").strip("/")
+    kept = f"{place}#subdirectory={subdirectory}" if subdirectory else place
+    if egg := re.match(r"[A-Za-z0-9][A-Za-z0-9._-]*", words.get("egg", "")):
+        return _requirement(egg[0], kept, marker)
     if path.endswith(".whl") and len(parts := path.rsplit("/", 1)[-1].split("-")) >= 5:
-        return _requirement(parts[0], url)
+        return _requirement(parts[0], url, marker)
     if url.startswith("git+"):
-        return _requirement(path.removesuffix("/").rsplit("/", 1)[-1].split("@")[0].removesuffix(".git"), url)
+        name = subdirectory.rsplit("/", 1)[-1] or path.rsplit("/", 1)[-1].split("@")[0].removesuffix(".git")
+        return _requirement(name, kept, marker)
     return None
 
 
-def _requirement(name: str, url: str) -> str | None:
+def _requirement(name: str, url: str, marker: str) -> str | None:
     """`name @ url` if that is a requirement."""
-    text = f"{name} @ {url}"
+    text = f"{name} @ {url} ; {marker}" if marker else f"{name} @ {url}"
     try:
         Requirement(text)
     except InvalidRequirement:

@@ -16,17 +16,19 @@ from packaging.utils import canonicalize_name
 from packager import uv
 from packager.accelerators import choose_torch
 from packager.conflicts import Wish
-from packager.console import Console
+from packager.console import Console, Rounds
 from packager.declared import declared_requirements
 from packager.document import read_document
-from packager.errors import InputError
+from packager.errors import FetchError, InputError
 from packager.fetch.sources import SourceRequest, pin_all, place_all
 from packager.lock import Lock, LockedRepository
 from packager.markers import applies, marker_environment
 from packager.origins import Origins
+from packager.pins import git_environment
 from packager.recipe import Recipe, Repository
 from packager.requirements import Removed, Requirements
 from packager.settings import Settings
+from packager.settle_additions import settle_additions
 from packager.settlement import PYTHON_PACKAGES, Settled, Settlement
 from packager.solver import Solver
 from packager.special_packages import special_packages
@@ -70,29 +72,35 @@ def resolve(
         say = console.detail if item.reason == ELSEWHERE else console.warn
         say(f"{item.file}:{item.line}: left out '{item.text}': {item.reason}")
     asked = [wish for name, found in gathered.items() for wish in _wishes(name, found)]
-    settled = _settle(
-        recipe,
-        asked,
-        target=target,
-        python=lock.python_version,
-        folder=work / "uv",
-        origins=origins,
-        previous=previous,
-        upgrade=upgrade,
-    )
+    with console.rounds("resolving all requirements together", unit="questions to uv") as rounds:
+        settled = _settle(
+            recipe,
+            asked,
+            target=target,
+            python=lock.python_version,
+            folder=work / "uv",
+            origins=origins,
+            previous=previous,
+            upgrade=upgrade,
+            rounds=rounds,
+        )
     for decision in settled.decisions:
         console.warn(str(decision))
     counts = f"{len(settled.packages)} packages, {len(settled.decisions)} conflicts settled"
     console.info(f"{len(repositories)} repositories, {counts}")
     for field in (PYTHON_PACKAGES, "constraints", "overrides"):
         asked += _recipe_wishes(recipe, field, getattr(recipe, field))
-    return replace(
+    lock = replace(
         lock,
         packages=settled.packages,
         asked=tuple(asked),
         decisions=settled.decisions,
         removed=tuple(removed),
     )
+    additions = settle_additions(
+        recipe, lock, target=target, origins=origins, folder=work / "additions", console=console, previous=previous
+    )
+    return replace(lock, additions=additions)
 
 
 def _gather(
@@ -108,7 +116,22 @@ def _gather(
         replace=True,
     )
     environment = marker_environment(target, lock.python_version)
-    return _here({repo.name: declared_requirements(folder / repo.name) for repo in lock.repositories}, environment)
+    return _here({repo.name: _declared(repo.name, folder / repo.name) for repo in lock.repositories}, environment)
+
+
+def _declared(name: str, checkout: Path) -> Requirements:
+    """What repository `name` asks for. Raises FetchError for a file that is there and cannot be read: to go on without
+    would leave the node without its packages."""
+    try:
+        return declared_requirements(checkout)
+    except OSError as error:
+        file = Path(error.filename or checkout)
+        place = file.relative_to(checkout).as_posix() if file.is_relative_to(checkout) else file.name
+        raise FetchError(
+            f"cannot be read: {error.strerror or error}",
+            where=f"{name}/{place}:1",
+            remedy="make the file readable, or take the repository from elsewhere with --source",
+        ) from error
 
 
 def _held(recipe: Recipe, previous: Lock | None, upgrade: Collection[str]) -> Recipe:
@@ -196,6 +219,7 @@ def _settle(
     origins: Origins,
     previous: Lock | None,
     upgrade: Collection[str],
+    rounds: Rounds,
 ) -> Settled:
     """The one resolution. `previous` and `upgrade` as in resolve()."""
     options = ["--python-version", python, "--python-platform", target.uv_platform, "--no-python-downloads"]
@@ -223,9 +247,12 @@ def _settle(
             overrides=tuple(choice.merged(recipe.overrides)),
             excludes=recipe.excludes,
             preferred=tuple(package.pin for package in kept if canonicalize_name(package.name) not in upgraded),
+            asked=rounds.advance,
+            env=git_environment(origins.mirrors),
         ),
         table=special_packages(),
         target=target.name,
         accelerator=recipe.accelerator,
+        rounds=rounds,
     )
     return settlement.run()

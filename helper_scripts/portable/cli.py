@@ -16,6 +16,7 @@ from portable import (
     model_commands,
     package_commands,
     programs,
+    relocate_command,
     snapshot_commands,
     snapshots,
     transaction,
@@ -24,6 +25,7 @@ from portable import (
 from portable.bundle import WINDOWS, Bundle
 from portable.changes import STATE
 from portable.command_line import held
+from portable.disk import explain
 from portable.errors import DONE, FAILED, INTERRUPTED, HelperError, UsageError
 
 _EPILOG = """\
@@ -34,6 +36,7 @@ examples (on Windows with .bat instead of .sh):
   ./install_package.sh --wheels-dir ~/wheels   without a network
   ./manage.sh snapshots                        what was changed; `rollback` undoes it, also offline
   ./manage.sh verify                           are all files still as they were shipped?
+  ./manage.sh relocate --dry-run               which files hold the path of the bundle?
   ./manage.sh models fetch                     the models this bundle wants and does not carry
   ./manage.sh exec -- python -m pip list       any program in the bundle's environment
 
@@ -50,6 +53,9 @@ def main(arguments: Sequence[str]) -> int:
     except HelperError as error:
         print(f"error: {error}", file=sys.stderr)
         code = error.exit_code
+    except OSError as error:  # where no sentence of its own was found for it
+        print(f"error: {explain(error)}", file=sys.stderr)
+        code = FAILED
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
@@ -135,6 +141,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     check.add_argument("--json", action="store_true", help="one JSON object on stdout")
     check.set_defaults(action=_verify)
+    relocate_command.add(commands)
     model_commands.add(commands)
     return parser
 

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
+from portable.disk import explain
 from portable.errors import HelperError
 
 _SLOTS = 64  # Windows has no shared locks in the standard library: each running app takes one byte of so many
@@ -83,9 +84,7 @@ def _open(state: Path, name: str) -> IO[bytes]:
         path.parent.mkdir(parents=True, exist_ok=True)
         return path.open("ab+")
     except OSError as error:
-        raise HelperError(
-            f"{path} cannot be written ({error.strerror}): the bundle must lie in a folder that you may change."
-        ) from error
+        raise HelperError(f"Nothing was changed: {explain(error)}") from error
 
 
 if sys.platform == "win32":

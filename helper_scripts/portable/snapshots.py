@@ -78,13 +78,14 @@ def is_kept(root: Path, record: Record) -> bool:
 
 
 def in_effect(records: list[Record]) -> list[int]:
-    """The numbers of the changes that are not undone, oldest first; rollbacks themselves are not among them."""
+    """The numbers of the changes that are not undone, oldest first. Among them are rollbacks to a named snapshot, which
+    are changes of their own, and not those that undo others."""
     before: dict[int, list[int]] = {}
     now: list[int] = []
     for record in records:
         before[record.id] = now
-        target = record.details.get("before")
-        now = before.get(int(target or 0), now) if record.kind == "rollback" else [*now, record.id]
+        undone_from = record.details.get("before") if record.kind == "rollback" else None
+        now = [*now, record.id] if undone_from is None else before.get(int(undone_from), now)
     return now
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import hashlib
 import json
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,6 +14,8 @@ from typing import Any, Literal
 from portable.bundle import WINDOWS
 from portable.changes import Content, Record, content_of, sha256_of
 from portable.errors import HelperError
+from portable.prefix_table import PrefixFile, read_table
+from portable.relocate import read_state
 
 _FORMAT = 1
 
@@ -66,7 +69,15 @@ def parts_to_unzip(root: Path, entries: list[dict[str, Any]], damage: list[Damag
 
 
 def find_damage(root: Path, entries: list[dict[str, Any]]) -> Iterator[Damage]:
-    """Each entry of the manifest that the bundle in `root` has lost or changed, in the manifest's order."""
+    """Each entry of the manifest that the bundle in `root` has lost or changed, in the manifest's order.
+
+    A file into which `relocate` wrote the bundle's place is not changed by that.
+    """
+    try:
+        table = read_table(root)
+    except HelperError:
+        table = {}  # it is in the manifest itself
+    signed = read_state(root).signed
     for entry in entries:
         path = root / entry["path"]
         check = {"file": _check_file, "link": _check_link, "directory": _check_directory}.get(entry["kind"])
@@ -74,7 +85,9 @@ def find_damage(root: Path, entries: list[dict[str, Any]]) -> Iterator[Damage]:
             raise HelperError(f"the manifest calls {entry['path']!r} a {entry['kind']!r}, which is not known here.")
         if not path.is_symlink() and not path.exists():
             yield Damage(path=entry["path"], kind="missing", detail="", archive=entry.get("archive", ""))
-        elif detail := check(path, entry):
+        elif (detail := check(path, entry)) and not (
+            entry["path"] in table and _is_relocated(path, entry, table[entry["path"]], signed)
+        ):
             yield Damage(path=entry["path"], kind="damaged", detail=detail, archive=entry.get("archive", ""))
 
 
@@ -136,17 +149,32 @@ def _check_file(path: Path, entry: Mapping[str, Any]) -> str:
     """What is wrong with the file, or an empty text."""
     if path.is_symlink() or not path.is_file():
         return "is not a file any more"
-    status = path.stat()
-    if status.st_size != entry["size"]:
-        return f"has {status.st_size} bytes instead of {entry['size']}"
-    wanted = int(entry["mode"], 8) if isinstance(entry["mode"], str) else entry["mode"]
-    if not WINDOWS and wanted & stat.S_IXUSR and not status.st_mode & stat.S_IXUSR:
+    size = path.stat().st_size
+    if size != entry["size"]:
+        return f"has {size} bytes instead of {entry['size']}"
+    if _has_lost_permission(path, entry):
         return "has lost its permission to be run"
     try:
         digest = sha256_of(path)
     except OSError as error:
         return f"cannot be read: {error.strerror}"
     return "" if digest == entry["sha256"] else "has other content"
+
+
+def _is_relocated(path: Path, entry: Mapping[str, Any], file: PrefixFile, signed: Mapping[str, list[str]]) -> bool:
+    if path.is_symlink() or _has_lost_permission(path, entry):
+        return False
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return False
+    own = hashlib.sha256(content).hexdigest() in signed.get(entry["path"], ())
+    return own or file.is_as_shipped(content, entry["sha256"])
+
+
+def _has_lost_permission(path: Path, entry: Mapping[str, Any]) -> bool:
+    wanted = int(entry["mode"], 8) if isinstance(entry["mode"], str) else entry["mode"]
+    return not WINDOWS and bool(wanted & stat.S_IXUSR) and not path.stat().st_mode & stat.S_IXUSR
 
 
 def _check_link(path: Path, entry: Mapping[str, Any]) -> str:

@@ -2,7 +2,14 @@
 
 from packager.accelerators.choice import FAMILY, TorchChoice, TorchWish, choose_torch
 from packager.accelerators.detect import AUTO, Detected, detect
-from packager.accelerators.table import Accelerator, check_accelerator, find_accelerator, wheel_tag
+from packager.accelerators.table import (
+    Accelerator,
+    accelerators,
+    check_accelerator,
+    find_accelerator,
+    torch_label,
+    wheel_tag,
+)
 from packager.accelerators.variant import TorchBuild, assert_variant, read_builds
 
 __all__ = [
@@ -13,11 +20,13 @@ __all__ = [
     "TorchBuild",
     "TorchChoice",
     "TorchWish",
+    "accelerators",
     "assert_variant",
     "check_accelerator",
     "choose_torch",
     "detect",
     "find_accelerator",
     "read_builds",
+    "torch_label",
     "wheel_tag",
 ]

@@ -72,7 +72,8 @@ def choose_torch(
             continue
         if wish.version and Version(versions["torch"]) != Version(wish.version):
             continue
-        if all(requirement.specifier.contains(versions[canonicalize_name(requirement.name)]) for requirement in wanted):
+        # With the label, for a specifier may name it; one that does not admits every label (PEP 440).
+        if all(item.specifier.contains(versions[canonicalize_name(item.name)] + label) for item in wanted):
             return TorchChoice(index=place, overrides=tuple(f"{name}=={versions[name]}{label}" for name in FAMILY))
     exact: dict[str, str | None] = {canonicalize_name(requirement.name): _exact(requirement) for requirement in wanted}
     exact["torch"] = wish.version or exact.get("torch")

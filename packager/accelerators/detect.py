@@ -1,7 +1,6 @@
 """`accelerator: auto`: what this machine has, as its own programs tell it.
 
-Formats: `nvidia-smi --help-query-gpu`, CSV output; `rocm-smi --showproductname --json`. An Intel GPU has no such
-program everywhere; it is asked for by name (`xpu`).
+Formats: `nvidia-smi --help-query-gpu`, CSV output; `rocm-smi --showproductname --json`; for Intel see intel.py.
 """
 
 from __future__ import annotations
@@ -9,10 +8,12 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import dataclass
+from pathlib import Path
 
 from packaging.version import InvalidVersion, Version
 
 from packager import process
+from packager.accelerators.intel import SYSFS, IntelCard, intel_cards
 from packager.accelerators.table import Accelerator, accelerators, facts
 from packager.errors import InputError, PackagerError
 from packager.targets import Target, current
@@ -36,8 +37,11 @@ class _Card:
     name: str
 
 
-def detect(target: Target) -> Detected:
-    """Look at this machine. Raises InputError if the bundle is for another kind of machine."""
+def detect(target: Target, *, sysfs: Path = SYSFS) -> Detected:
+    """Look at this machine, whose kernel shows its devices in `sysfs`.
+
+    Raises InputError if the bundle is for another kind of machine.
+    """
     here = current()
     if here.name != target.name:
         raise InputError(
@@ -56,7 +60,18 @@ def detect(target: Target) -> Detected:
             if target.name in accelerators()[name].targets:
                 return Detected(accelerator=name, saw=saw)
         return Detected(accelerator="cpu", saw=f"{saw}, for which there is no build of torch on {target.name}")
-    return Detected(accelerator="cpu", saw="neither nvidia-smi nor rocm-smi shows a GPU")
+    where, intel = intel_cards(target, _ask, sysfs=sysfs)
+    if intel:
+        return _for_intel(where, intel, target)
+    return Detected(accelerator="cpu", saw=f"neither nvidia-smi nor rocm-smi nor {where} shows a GPU")
+
+
+def _for_intel(where: str, cards: list[IntelCard], target: Target) -> Detected:
+    saw = f"{where} shows {', '.join(map(str, cards))}"
+    for name in facts()["preference"]["intel"]:
+        if target.name in accelerators()[name].targets and any(card.usable for card in cards):
+            return Detected(accelerator=name, saw=saw)
+    return Detected(accelerator="cpu", saw=f"{saw}, for which there is no build of torch on {target.name}")
 
 
 def _for_nvidia(cards: list[_Card], target: Target) -> Detected:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -80,3 +80,15 @@ def wheel_tag(label: str) -> str:
     """The CUDA tag under which others publish wheels for a build of torch: cu129 -> cu128, cu128 -> cu128."""
     tag: str = facts()["wheel_tags"].get(label, label)
     return tag
+
+
+def torch_label(version: str, beside: Mapping[str, str]) -> str | None:
+    """What a torch of that version was built for, by its label, else by the packages (name -> version) locked with it:
+    cu128, cpu; None where neither tells."""
+    label = version.partition("+")[2]
+    if label:
+        return label
+    for name in facts()["runtime_packages"]:
+        if name in beside:
+            return f"cu{''.join(beside[name].split('.')[:2])}"
+    return None

@@ -16,7 +16,7 @@ from packager.archive.directory_writer import write_directory
 from packager.archive.manifest import Manifest
 from packager.archive.names import name_fault
 from packager.archive.publish import ArchiveInfo
-from packager.archive.reuse import Earlier, find_earlier
+from packager.archive.reuse import find_earlier
 from packager.archive.scan import scan
 from packager.archive.split import split_zip
 from packager.archive.tar_zst import write_tar_zst
@@ -79,34 +79,23 @@ def archive_tree(
     _check(root, destination, root_name)
     workers = threads or os.cpu_count() or 1
     console.info(f"reading {root}")
-    manifest = scan(
-        root,
-        threads=workers,
-        bundle=bundle,
-        windows=target is not None and target.is_windows,
-        case_insensitive=target is not None and target.case_insensitive,
-        exclude=() if manifest_member is None else (manifest_member,),
-    )
-    earlier: Mapping[str, Earlier] = {}
-    if kind == "zip":
-        manifest = dataclasses.replace(manifest, packing=packing_identity(level))
-        earlier = find_earlier(reuse, manifest.packing, console) if reuse else {}
-    extra = {} if manifest_member is None else {manifest_member: manifest.to_json().encode()}
-    if not manifest.entries and not extra:
+    exclude = () if manifest_member is None else (manifest_member,)
+    rules = {} if target is None else {"windows": target.is_windows, "case_insensitive": target.case_insensitive}
+    manifest = scan(root, threads=workers, bundle=bundle, exclude=exclude, **rules)
+    if not manifest.entries and manifest_member is None:
         raise InputError("there is nothing in it", where=str(root), remedy="give the folder to archive")
     if kind == "zip":
-        info = write_zip(
-            root, root_name, manifest, destination,
-            level=level, threads=workers, memory=memory, epoch=epoch, console=console, extra=extra,
-            earlier=earlier,
-        )  # fmt: skip
+        manifest = dataclasses.replace(manifest, packing=packing_identity(level))
+    extra = {} if manifest_member is None else {manifest_member: manifest.to_json().encode()}
+    common: dict[str, Any] = {"epoch": epoch, "console": console, "extra": extra}
+    if kind == "dir":
+        info = write_directory(root, root_name, manifest, destination, **common)
     elif kind == "tar.zst":
-        info = write_tar_zst(
-            root, root_name, manifest, destination,
-            level=level, threads=workers, epoch=epoch, console=console, extra=extra,
-        )  # fmt: skip
+        info = write_tar_zst(root, root_name, manifest, destination, level=level, threads=workers, **common)
     else:
-        info = write_directory(root, root_name, manifest, destination, epoch=epoch, console=console, extra=extra)
+        earlier = find_earlier(reuse, manifest.packing, console) if reuse else None
+        packing: dict[str, Any] = {"level": level, "threads": workers, "memory": memory, "earlier": earlier}
+        info = write_zip(root, root_name, manifest, destination, **packing, **common)
     if kind != "zip" or info.size <= max_part_size:
         return _with_sidecars(destination, (info,), kind, manifest)
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from packager.errors import InputError
@@ -45,11 +45,15 @@ def update_checksums(folder: Path, sums: Mapping[str, str]) -> Path:
     return path
 
 
-def verify_checksums(path: Path) -> tuple[str, ...]:
-    """The names listed in `path` whose file, beside it, is missing or has another hash."""
-    folder = path.parent
-    return tuple(
-        name
-        for name, expected in read_checksums(path).items()
-        if not (folder / name).is_file() or sha256_file(folder / name) != expected
-    )
+def mismatches(paths: Iterable[Path]) -> tuple[str, ...]:
+    """The names of those of `paths` that the SHA256SUMS beside them lists with another hash than they have.
+
+    What is not listed, or has no SHA256SUMS beside it, passes. Raises InputError as read_checksums.
+    """
+    wrong = []
+    for path in paths:
+        sums = path.with_name(NAME)
+        listed = read_checksums(sums) if sums.is_file() else {}
+        if path.name in listed and listed[path.name] != sha256_file(path):
+            wrong.append(path.name)
+    return tuple(wrong)

@@ -1,6 +1,7 @@
 """Which compressor makes a zip member, at which level, and which members are stored instead.
 
 libdeflate makes everything: it is several times as fast as zlib for the same size, and its binding releases the GIL. It
+takes a whole content and gives a whole stream, so a member longer than BLOCK is packed block by block, each by
 itself, and `deflate_join` turns all but the last into pieces of one stream. The bytes depend on the content and the
 level, never on threads or memory.
 """
@@ -13,25 +14,18 @@ from importlib import metadata
 import deflate
 
 from packager.archive.deflate_join import open_ended
-from packager.errors import InputError
+from packager.archive.levels import level_number, levels
 
 BLOCK = 16 * 1024 * 1024  # bytes of a member compressed at once; the window lost at each border costs under 0.1 %
 SAMPLE = 16 * 1024  # bytes of one sample
 SAMPLES = 16  # samples over the length of a member
-_LEVELS = {"fast": 3, "default": 7, "max": 12}
 _RULES = 1  # of what is stored and how blocks are joined; a change that packs otherwise takes the next number
 _HARDLY = 0.99  # a sample packed to more than this share is not worth the reader's time
 
 
 def deflate_level(level: str | int) -> int:
     """The libdeflate level, 1 to 12, that `fast`, `default`, `max` or a number stands for. Raises InputError."""
-    text = str(level)
-    number = _LEVELS.get(text, int(text) if text.isascii() and text.isdigit() else 0)
-    if not 1 <= number <= 12:
-        raise InputError(
-            f"unknown compression level '{text}'", where="--level", remedy="use fast, default, max, or 1 to 12"
-        )
-    return number
+    return level_number(level, levels().deflate, highest=12)
 
 
 def packing_identity(level: str | int) -> str:

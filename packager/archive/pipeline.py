@@ -23,11 +23,14 @@ def ordered(
     budget: int,
     cost: Callable[[Job], int],
 ) -> Generator[Result, None, None]:
-    """`work(job)` for each of `jobs`, in their order, by `threads` threads.
+    """`work(job)` for each of `jobs`, in their order, by `threads` threads; one is the caller's own.
 
     Jobs under way or done and not yet taken cost at most `budget` together (one job may cost more alone). Whatever ends
     the iteration (an exception, Ctrl-C, `close()`): jobs not begun are dropped and those under way are waited for.
     """
+    if threads == 1:
+        yield from map(work, jobs)
+        return
     executor = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="archive")
     waiting: deque[tuple[Future[Result], int]] = deque()
     spent = 0

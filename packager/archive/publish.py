@@ -44,7 +44,8 @@ def published(destination: Path, *, needed: int) -> Iterator[BinaryIO]:
         descriptor, name = tempfile.mkstemp(dir=destination.parent, prefix=f".{destination.name[:40]}.", suffix=".tmp")
         temporary = Path(name)
         try:
-            with os.fdopen(descriptor, "w+b", buffering=1024 * 1024) as stream:
+            os.close(descriptor)
+            with temporary.open("w+b", buffering=1024 * 1024) as stream:
                 yield stream
                 stream.flush()
                 os.fsync(stream.fileno())

@@ -15,7 +15,8 @@ from packager.archive.pipeline import ordered
 from packager.errors import InputError
 from packager.filesystem import sha256_file
 
-_BATCH = 64  # files hashed in one job
+_BATCH = 64  # files hashed in one job, at most
+_BATCH_BYTES = 4 * 1024 * 1024  # bytes hashed in one job, but for its last file
 
 
 def scan(
@@ -38,19 +39,32 @@ def scan(
     found = sorted((item for item in _walk(root, "") if item.path not in exclude), key=lambda item: sort_key(item.path))
     _check(found, windows=windows, case_insensitive=case_insensitive)
     files = [entry for entry in found if entry.kind == "file"]
-    batches = [files[start : start + _BATCH] for start in range(0, len(files), _BATCH)]
 
-    def hashes(batch: list[Entry]) -> list[str]:
-        return [_sha256(root, entry.path) for entry in batch]
+    def hashes(batch: list[Entry]) -> list[tuple[str, str]]:
+        return [(entry.path, _sha256(root, entry.path)) for entry in batch]
 
-    results = ordered(batches, hashes, threads=threads, budget=threads * 4, cost=lambda _: 1)
+    results = ordered(_batches(files), hashes, threads=threads, budget=threads * 4, cost=lambda _: 1)
     with closing(results):
-        digests = dict(zip((e.path for e in files), (digest for batch in results for digest in batch), strict=True))
+        digests = dict(pair for batch in results for pair in batch)
     entries = tuple(
         Entry(path=e.path, kind="file", mode=e.mode, size=e.size, sha256=digests[e.path]) if e.kind == "file" else e
         for e in found
     )
     return Manifest(bundle=dict(bundle or {}), entries=entries)
+
+
+def _batches(files: list[Entry]) -> Iterator[list[Entry]]:
+    """Large files first, so that no thread is left alone with one at the end."""
+    batch: list[Entry] = []
+    size = 0
+    for entry in sorted(files, key=lambda entry: (-entry.size, entry.path)):
+        batch.append(entry)
+        size += entry.size
+        if len(batch) == _BATCH or size >= _BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
 def _walk(folder: Path, prefix: str) -> Iterator[Entry]:

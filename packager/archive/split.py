@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from packager.archive.codec import compress, crc32, deflate_level
+from packager.archive.follower import Follower
 from packager.archive.manifest import Manifest
 from packager.archive.part_plan import plan_parts
 from packager.archive.publish import ArchiveInfo, published
@@ -18,7 +19,6 @@ from packager.archive.zip_format import DEFLATED
 from packager.archive.zip_members import PlacedMember, read_members
 from packager.archive.zip_output import Piece, ZipOutput
 from packager.console import Console
-from packager.filesystem import sha256_file
 from packager.parts import part_name
 
 _HEADERS = 30 + 46 + 2 * 28  # bytes of a member's two headers without the names (APPNOTE 4.3.7, 4.3.12, 4.5.3)
@@ -83,12 +83,13 @@ def _write_part(
     epoch: int,
 ) -> ArchiveInfo:
     needed = sum(member.packed_size for member in members.values())
-    with whole.open("rb") as source, published(path, needed=needed) as stream:
-        output = ZipOutput(stream, epoch=epoch)
+    with whole.open("rb") as source, published(path, needed=needed) as stream, Follower(stream) as follower:
+        output = ZipOutput(stream, epoch=epoch, settled=follower.settled)
         for name, member in members.items():
             if name in replaced:
                 output.add(prefix + name, mode=stat.S_IFREG | 0o644, method=DEFLATED, piece=replaced[name])
             else:
                 output.copy(member.as_member(), source, at=member.content_offset(source))
         count = output.finish()
-    return ArchiveInfo(path=path, size=path.stat().st_size, sha256=sha256_file(path), members=count)
+        sha256 = follower.finish()
+    return ArchiveInfo(path=path, size=path.stat().st_size, sha256=sha256, members=count)

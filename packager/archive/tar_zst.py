@@ -15,27 +15,19 @@ from typing import BinaryIO, cast
 
 import zstandard
 
+from packager.archive.levels import level_number, levels
 from packager.archive.manifest import Entry, Manifest, sort_key
 from packager.archive.publish import ArchiveInfo, published
 from packager.console import Advance, Console
 from packager.errors import InputError
 from packager.filesystem import sha256_file
 
-WINDOW_LOG = 26  # 64 MiB; decoders accept up to 27 without an option (zstd.h, ZSTD_WINDOWLOG_LIMIT_DEFAULT)
-_JOB_SIZE = 32 * 1024 * 1024  # bytes one worker takes at a time: what memory and, with it fixed, the bytes depend on
-_LEVELS = {"fast": 3, "default": 12, "max": 19}
 _COPY = 1024 * 1024
 
 
 def zstd_level(level: str | int) -> int:
     """The zstd level, 1 to 22, that `fast`, `default`, `max` or a number stands for. Raises InputError."""
-    text = str(level)
-    number = _LEVELS.get(text, int(text) if text.isascii() and text.isdigit() else 0)
-    if not 1 <= number <= 22:
-        raise InputError(
-            f"unknown compression level '{text}'", where="--level", remedy="use fast, default, max, or 1 to 22"
-        )
-    return number
+    return level_number(level, levels().zstd, highest=22)
 
 
 def write_tar_zst(
@@ -80,9 +72,9 @@ def write_tar_zst(
 def _parameters(level: int, threads: int) -> zstandard.ZstdCompressionParameters:
     return zstandard.ZstdCompressionParameters.from_level(
         level,
-        window_log=WINDOW_LOG,
-        enable_ldm=True,
-        job_size=_JOB_SIZE,
+        window_log=levels().window_log,
+        enable_ldm=levels().long_distance_matching,
+        job_size=levels().job_size,
         threads=max(threads, 1),
         write_checksum=True,
     )

@@ -14,7 +14,7 @@ from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 from packager.console import Advance, Console
-from packager.errors import FetchError, InputError
+from packager.errors import FetchError, InputError, MismatchError
 from packager.fetch import parallel
 from packager.fetch.cache import Cache, Remembered, copy_file, disk_errors, temporary_beside
 from packager.fetch.connection import Connection
@@ -122,8 +122,9 @@ def download_all(
     offline: bool = False,
     patience: Patience = PATIENCE,
     workers: int = WORKERS,
+    thorough: bool = False,
 ) -> list[Downloaded]:
-    """Several at once under one bar; the results in order. The first error stops the rest.
+    """Several at once under one bar; the results in order. The first error stops the rest, but not with `thorough`.
 
     Raises as `download` does; several errors are told in one.
     """
@@ -142,7 +143,9 @@ def download_all(
             meter.at(downloaded.size, downloaded.size)
             return downloaded
 
-        return parallel.run_all([partial(job, request, path) for request, path in requests], workers=workers)
+        return parallel.run_all(
+            [partial(job, request, path) for request, path in requests], workers=workers, thorough=thorough
+        )
 
 
 def _bring(
@@ -219,7 +222,7 @@ def _copy(request: DownloadRequest, source: Path, destination: Path, wanted: str
         with disk_errors(destination.parent, source.stat().st_size):
             found = copy_file(source, temporary)
             if wanted not in (None, found):
-                raise FetchError(f"has the sha256 {found}, wanted is {wanted}", where=str(source), remedy=remedy)
+                raise MismatchError(f"has the sha256 {found}, wanted is {wanted}", where=str(source), remedy=remedy)
             temporary.replace(destination)
     finally:
         temporary.unlink(missing_ok=True)

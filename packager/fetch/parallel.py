@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from packager.errors import FetchError, InputError, PackagerError
+from packager.errors import FetchError, InputError, MismatchError, PackagerError
 
 T = TypeVar("T")
 Job = Callable[[threading.Event], T]
@@ -26,12 +26,13 @@ def check(cancel: threading.Event) -> None:
         raise Cancelled
 
 
-def run_all(jobs: Sequence[Job[T]], *, workers: int) -> list[T]:
+def run_all(jobs: Sequence[Job[T]], *, workers: int, thorough: bool = False) -> list[T]:
     """Run every job in at most `workers` threads and return their results in order.
 
     Each job is given the event that tells it to stop: after the first error no job begins and those at work give up.
-    Raises that error alone, or if there are several an error that holds them all. The threads are daemons and Ctrl-C
-    sets the event too, so that a host which doesn't answer keeps nobody waiting.
+    With `thorough` all are done to their end, so that every error is known. Raises that error alone, or if there are
+    several an error that holds them all. The threads are daemons and Ctrl-C sets the event too, so that a host which
+    doesn't answer keeps nobody waiting.
     """
     cancel = threading.Event()
     results: dict[int, T] = {}
@@ -52,7 +53,8 @@ def run_all(jobs: Sequence[Job[T]], *, workers: int) -> list[T]:
                     return
                 except BaseException as error:  # it is raised again in the caller's thread
                     errors[number] = error
-                    cancel.set()
+                    if not thorough or not isinstance(error, PackagerError):
+                        cancel.set()
         finally:
             ended.set()
 
@@ -77,5 +79,9 @@ def _joined(errors: Sequence[BaseException]) -> BaseException:
     for error in errors:
         if len(errors) == 1 or not isinstance(error, PackagerError):
             return error
-    kind = InputError if all(isinstance(error, InputError) for error in errors) else FetchError
+    kind: type[PackagerError] = FetchError
+    if any(isinstance(error, MismatchError) for error in errors):
+        kind = MismatchError
+    elif all(isinstance(error, InputError) for error in errors):
+        kind = InputError
     return kind("several things could not be had:\n" + "\n".join(f"- {error}" for error in errors))

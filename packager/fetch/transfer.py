@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import requests
 
+from packager.errors import MismatchError
 from packager.fetch import parallel
 from packager.fetch.cache import Remembered, check_room, disk_errors
 from packager.fetch.connection import Connection, RetryLater
@@ -100,9 +101,10 @@ class Transfer:
                 self._part.drop()
                 wrong += 1
                 if wrong == 2:
-                    raise self._connection.failure(
+                    failure = self._connection.failure(
                         str(error), remedy="correct the address, or sha256 and size if the file was replaced on purpose"
-                    ) from error
+                    )
+                    raise MismatchError(failure.what, where=failure.where, remedy=failure.remedy) from error
             except RetryLater as error:
                 if self._part.size() >= furthest + _PROGRESS:
                     failed, furthest = 0, self._part.size()

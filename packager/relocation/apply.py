@@ -8,9 +8,20 @@ from pathlib import Path
 
 from packager.elf import find_patchelf
 from packager.filesystem import remove_tree, sha256_file, write_atomic
+from packager.macho import find_install_name_tool
 from packager.process import run
-from packager.relocation.edits import Edit, Materialise, Relink, RelocationPlan, Remove, Rewrite, SetRpath
-from packager.relocation.records import FileState, changed_record, state_of
+from packager.records import FileState, changed_record, state_of
+from packager.relocation.edits import (
+    Edit,
+    Materialise,
+    Relink,
+    RelocationPlan,
+    Remove,
+    Rewrite,
+    SetInstallNames,
+    SetRpath,
+)
+from packager.relocation.signing import CODESIGN
 
 _STAGING = ".relocation"
 
@@ -19,7 +30,7 @@ def apply_relocation(plan: RelocationPlan) -> None:
     """Carry out `plan`. Each file changes in one step, and no other name of a hard-linked file is touched.
 
     RECORD files are written first, with the hashes the files are about to have: after a kill at any moment, planning
-    and applying once more ends in the same tree. Raises CommandError if patchelf fails.
+    and applying once more ends in the same tree. Raises CommandError if patchelf, install_name_tool or codesign fails.
     """
     staging = plan.root / _STAGING
     remove_tree(staging)
@@ -36,17 +47,25 @@ def _stage_libraries(plan: RelocationPlan, staging: Path) -> dict[Path, Path]:
     """Patched copies of the libraries, by the path they belong to, on the tree's own file system."""
     staged = {}
     for number, edit in enumerate(plan.edits):
-        if isinstance(edit, SetRpath):
-            original, copy = plan.root / edit.path, staging / str(number)
-            staging.mkdir(exist_ok=True)
+        if isinstance(edit, SetRpath | SetInstallNames):
+            original = plan.root / edit.path
+            copy = staging / str(number) / original.name  # codesign takes the file's name for the program's
+            copy.parent.mkdir(parents=True)
             shutil.copy2(original, copy)
             mode = copy.stat().st_mode
             copy.chmod(mode | 0o600)
-            words = ["--set-rpath", edit.rpath] if edit.rpath else ["--remove-rpath"]
-            run([find_patchelf(), *(["--force-rpath"] if edit.inherited and edit.rpath else []), *words, copy])
+            for command in _commands(edit, copy):
+                run(command)
             copy.chmod(mode)
             staged[original] = copy
     return staged
+
+
+def _commands(edit: SetRpath | SetInstallNames, copy: Path) -> list[list[str]]:
+    if isinstance(edit, SetInstallNames):
+        return [[find_install_name_tool(), *edit.words, str(copy)], [*CODESIGN, str(copy)]]
+    words = ["--set-rpath", edit.rpath] if edit.rpath else ["--remove-rpath"]
+    return [[str(find_patchelf()), *(["--force-rpath"] if edit.inherited and edit.rpath else []), *words, str(copy)]]
 
 
 def _update_records(plan: RelocationPlan, staged: Mapping[Path, Path]) -> None:
@@ -74,5 +93,5 @@ def _apply(path: Path, edit: Edit, staged: Mapping[Path, Path]) -> None:
             fresh.replace(path)
         case Materialise(source=source):
             write_atomic(path, source.read_bytes())
-        case SetRpath():
+        case SetRpath() | SetInstallNames():
             staged[path].replace(path)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from packager.relocation.records import Record
+from packager.records import Record
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +53,13 @@ class SetRpath(Edit):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SetInstallNames(Edit):
+    """Change the Mach-O file by `install_name_tool` with these words, and sign it anew."""
+
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class RelocationPlan:
     """Edits of the tree at `root`, sorted by path, and the RECORD files that own what changes."""
 
@@ -75,4 +82,5 @@ _VERBS: dict[type[Edit], str] = {
     Relink: "relink",
     Materialise: "copy in",
     SetRpath: "set rpath of",
+    SetInstallNames: "set install names of",
 }

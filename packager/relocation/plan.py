@@ -10,14 +10,16 @@ from pathlib import Path, PurePosixPath
 from packager.bundle import BundleTree
 from packager.errors import DocumentError, Fault, InputError
 from packager.filesystem import walk_files
+from packager.records import Record, read_record
 from packager.relocation.edits import Edit, RelocationPlan, Remove, Rewrite
 from packager.relocation.executables import plan_executable
+from packager.relocation.install_names import plan_install_names
 from packager.relocation.installs import plan_install
 from packager.relocation.links import plan_link
 from packager.relocation.places import BuildPlaces
-from packager.relocation.records import Record, read_record
 from packager.relocation.rpaths import plan_rpath
 from packager.relocation.rules import load_rules
+from packager.relocation.shebangs import plan_shebang
 from packager.relocation.texts import relocatable_text
 
 
@@ -87,7 +89,8 @@ class _Planner:
             plan_executable(path, name, places, self._owner_of)
             or plan_install(path, name, places, owner.distribution if owner else None)
             or self._plan_text(path, name)
-            or (None if places.tree.target.is_windows else plan_rpath(path, name, places))
+            or plan_shebang(path, name, places)
+            or _plan_library(path, name, places)
         )
 
     def _plan_text(self, path: Path, name: PurePosixPath) -> Edit | None:
@@ -110,3 +113,14 @@ class _Planner:
                 remedy="compile it with `python -m compileall -s`",
             )
         return Remove(path=name, kind="bytecode", reason="names its source by the build path; Python makes it anew")
+
+
+def _plan_library(path: Path, name: PurePosixPath, places: BuildPlaces) -> Edit | None:
+    """Windows looks beside the program and on PATH: its libraries name no folder."""
+    match places.tree.target.os:
+        case "linux":
+            return plan_rpath(path, name, places)
+        case "macos":
+            return plan_install_names(path, name, places)
+        case _:
+            return None

@@ -33,14 +33,27 @@ class LeakRules:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Skip:
+    """Files that need not be in the prefix table."""
+
+    pattern: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Rules:
     neutral_prefix: str
     texts: tuple[TextRule, ...]
+    skips: tuple[Skip, ...]
     leaks: LeakRules
 
     def text_rule(self, name: str) -> TextRule | None:
         """The first rule for a file, given by its path from the bundle's root with forward slashes."""
         return next((rule for rule in self.texts if fnmatchcase(name, rule.pattern)), None)
+
+    def skip_rule(self, name: str) -> Skip | None:
+        """The first rule that leaves a file out of the prefix table; `name` as above."""
+        return next((rule for rule in self.skips if fnmatchcase(name, rule.pattern)), None)
 
 
 @functools.cache
@@ -52,6 +65,7 @@ def load_rules() -> Rules:
     return Rules(
         neutral_prefix=value["neutral_prefix"],
         texts=tuple(TextRule(**rule) for rule in value["texts"]),
+        skips=tuple(Skip(**rule) for rule in value["prefixes"]["skip"]),
         leaks=LeakRules(
             generic=frozenset(leaks["generic"]),
             min_length=leaks["min_length"],

@@ -5,9 +5,18 @@ from __future__ import annotations
 from packager.errors import InputError
 from packager.runtimes.host import HostRuntime
 from packager.runtimes.miniforge import MiniforgeRuntime
-from packager.runtimes.protocol import Runtime, RuntimeFacts, RuntimeRequest
+from packager.runtimes.protocol import Runtime, RuntimeFacts, RuntimeRequest, locked_identity
 
-__all__ = ["NAMES", "HostRuntime", "MiniforgeRuntime", "Runtime", "RuntimeFacts", "RuntimeRequest", "get"]
+__all__ = [
+    "NAMES",
+    "HostRuntime",
+    "MiniforgeRuntime",
+    "Runtime",
+    "RuntimeFacts",
+    "RuntimeRequest",
+    "get",
+    "locked_identity",
+]
 
 _RUNTIMES: dict[str, type[HostRuntime] | type[MiniforgeRuntime]] = {
     HostRuntime.name: HostRuntime,

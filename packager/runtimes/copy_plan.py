@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from packager.bundle import LICENCES_DIR
 from packager.elf import is_elf, newest
 from packager.errors import InputError
 from packager.runtimes.interpreter import REMEDY, Interpreter
@@ -241,7 +242,7 @@ def _licences(python: Interpreter, libraries: Mapping[str, Path]) -> tuple[list[
     copies = [
         Copy(
             source=text,
-            destination=PurePosixPath("share/licenses", text.parent.name, text.name),
+            destination=PurePosixPath(LICENCES_DIR, text.parent.name, text.name),
             reason="licences of the shared libraries",
         )
         for text in sorted(set(texts.values()))

@@ -36,7 +36,7 @@ class Wish:
 
 @dataclass(frozen=True, kw_only=True)
 class Environment:
-    """A finished environment. `explicit`: a line `URL#sha256` a package, sorted, after `@EXPLICIT`."""
+    """A finished environment. `explicit`: `@EXPLICIT`, then a line `URL#sha256:DIGEST` for each package."""
 
     prefix: Path
     python_version: str
@@ -52,7 +52,7 @@ def obtain(wish: Wish, tools: Tools, *, renew: bool) -> Environment:
     prefix = tools.folder / "envs" / made_of[:16]
     done = prefix.with_suffix(".txt")  # written last, so an environment cut short is made anew
     with tools.alone():
-        if renew or not done.is_file():
+        if renew or not done.is_file() or not prefix.is_dir():
             done.unlink(missing_ok=True)
             remove_tree(prefix)
             prefix.parent.mkdir(parents=True, exist_ok=True)
@@ -76,13 +76,29 @@ def read_metadata(prefix: Path) -> list[dict[str, Any]]:
 
 
 def explicit_list(metadata: Sequence[dict[str, Any]], prefix: Path) -> str:
-    """The packages as an explicit list. Raises PackagerError if one has no hash."""
+    """The packages as an explicit list, each after those it depends on: no solver sorts such a list again.
+
+    The form is the one conda, mamba and rattler read alike; without `sha256:` mamba 1 takes the digest for an MD5.
+    Sources: conda/misc.py `url_pat`, the draft CEP "Text spec input files". Raises PackagerError if one has no hash.
+    """
     lines = []
-    for item in metadata:
+    for item in _dependencies_first(metadata):
         if not item.get("url") or not item.get("sha256"):
             raise PackagerError(f"conda noted no address and sha256 of {item['name']}", where=str(prefix))
-        lines.append(f"{item['url']}#{item['sha256']}")
-    return "\n".join([_HEAD, *sorted(lines)]) + "\n"
+        lines.append(f"{item['url']}#sha256:{item['sha256']}")
+    return "\n".join([_HEAD, *lines]) + "\n"
+
+
+def _dependencies_first(metadata: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """By name, but each after what it depends on; where packages depend on each other, python goes first."""
+    waiting = {str(item["name"]): item for item in sorted(metadata, key=lambda item: str(item["name"]))}
+    needs = {name: {str(need).split()[0] for need in item.get("depends", ())} for name, item in waiting.items()}
+    done = []
+    while waiting:
+        ready = [name for name in waiting if waiting.keys().isdisjoint(needs[name] - {name})]
+        name = ready[0] if ready else "python" if "python" in waiting else next(iter(waiting))
+        done.append(waiting.pop(name))
+    return done
 
 
 def _check_same(found: str, wanted: str, prefix: Path) -> None:

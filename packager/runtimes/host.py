@@ -33,11 +33,25 @@ class HostRuntime:
 
     def inspect(self, request: RuntimeRequest) -> RuntimeFacts:
         """See Runtime. Refuses another target than this machine, another version, and what cannot be made portable."""
+        python = self._wanted(request)
+        return self._facts(python, self._plan(python), request.target)
+
+    def identify(self, request: RuntimeRequest) -> dict[str, str]:
+        """See Runtime. Refuses what `inspect` does, but for what is found in the single files."""
+        return {"name": self.name, "python": self._wanted(request).version}
+
+    def _wanted(self, request: RuntimeRequest) -> Interpreter:
         _check_target(request.target)
+        if request.conda_packages:
+            raise InputError(
+                f"runtime host cannot bring conda packages ({', '.join(request.conda_packages)})",
+                where="conda_packages",
+                remedy="use runtime miniforge, or take them out of the recipe",
+            )
         python = describe(self.executable)
         check_version(request.python, python.version)
         check_portable(python, arch=request.target.arch)
-        return self._facts(python, self._plan(python), request.target)
+        return python
 
     def provision(self, tree: BundleTree, facts: RuntimeFacts, *, console: Console) -> RuntimeFacts:
         """See Runtime. Raises InputError also if the Python is no longer the one of `facts`."""

@@ -52,18 +52,20 @@ class Tools:
         installer, digest = self._installer(target, version)
         prefix = self.folder / "base" / digest[:16]
         done = prefix.with_suffix(".done")  # written last, so an installation cut short is made anew
-        if not done.is_file():
+        if not done.is_file() or _solver_in(prefix, target) is None:
+            done.unlink(missing_ok=True)
             remove_tree(prefix)
             prefix.parent.mkdir(parents=True, exist_ok=True)
             self.console.info(f"installing {target.miniforge_installer} into the cache")
-            words = {"installer": str(installer), "prefix": str(prefix)}
-            command = [word.format(**words) for word in miniforge_table().silent[_system(target)]]
-            self.run(command, target)
+            self.run(silent_command(target, installer=installer, prefix=str(prefix)), target)
             write_atomic(done, digest.encode())
-        for name in miniforge_table().solvers[_system(target)]:
-            if (prefix / name).is_file():
-                return prefix / name
-        raise InputError("holds neither mamba nor conda", where=str(prefix), remedy="remove it and build again")
+        if solver := _solver_in(prefix, target):
+            return solver
+        raise InputError(
+            "the installer left neither mamba nor conda",
+            where=str(prefix),
+            remedy="name another release as `miniforge:` in the recipe",
+        )
 
     def run(self, command: list[str], target: Target) -> None:
         """Run a program of the installation in an environment of its own. Raises CommandError."""
@@ -74,6 +76,16 @@ class Tools:
             raise CommandError(error.finished, remedy=remedy) from error
 
     def _installer(self, target: Target, version: str | None) -> tuple[Path, str]:
+        """The installer, checked against its published digest, and the digest. Raises FetchError."""
+        try:
+            return self._fetch_installer(target, version)
+        except FetchError as error:
+            ways = [error.remedy, "`miniforge:` in the recipe names another release"]
+            if target.os == "linux":
+                ways.append("`--runtime host` takes the Python that runs the packager instead")
+            raise FetchError(error.what, where=error.where, remedy="; ".join(filter(None, ways))) from error
+
+    def _fetch_installer(self, target: Target, version: str | None) -> tuple[Path, str]:
         url = miniforge_table().installer_url(target, version)
         folder = self.folder / "installers" / (version or "latest")
         installer = folder / target.miniforge_installer
@@ -132,6 +144,17 @@ def tool_folder(cache_root: Path) -> Path:
     if other.is_symlink() or (sys.platform != "win32" and (status.st_uid != owner or status.st_mode & 0o022)):
         raise InputError("belongs to somebody else, or others may write to it", where=str(other), remedy=remedy)
     return other
+
+
+def silent_command(target: Target, *, installer: Path, prefix: str) -> list[str]:
+    """How `installer` is run without a question; `prefix` is a path of the target without white space."""
+    words = {"installer": str(installer), "prefix": prefix}
+    return [word.format(**words) for word in miniforge_table().silent[_system(target)]]
+
+
+def _solver_in(prefix: Path, target: Target) -> Path | None:
+    places = (prefix / name for name in miniforge_table().solvers[_system(target)])
+    return next((place for place in places if place.is_file()), None)
 
 
 def _system(target: Target) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +25,7 @@ from packager.runtimes.copy_plan import CERTIFICATES
 from packager.runtimes.environments import Wish, obtain
 from packager.runtimes.installation import Tools, tool_folder
 from packager.runtimes.packing import pack
-from packager.runtimes.protocol import RuntimeFacts, RuntimeRequest, check_version
+from packager.runtimes.protocol import RuntimeFacts, RuntimeRequest, check_version, locked_identity
 
 _PROBE = "import json, platform, ssl, sys, zlib; print(json.dumps([platform.python_version(), sys.prefix]))"
 
@@ -78,6 +80,10 @@ class MiniforgeRuntime:
             certificates=CERTIFICATES,
         )
 
+    def identify(self, request: RuntimeRequest) -> dict[str, str]:
+        """See Runtime. As long as `inspect` takes: a solution is known no sooner."""
+        return locked_identity(self.inspect(request))
+
     def provision(self, tree: BundleTree, facts: RuntimeFacts, *, console: Console) -> RuntimeFacts:
         """See Runtime. Raises PackagerError for an environment that cannot be packed as it is (see packing.pack)."""
         prefix = tree.prefix
@@ -86,7 +92,7 @@ class MiniforgeRuntime:
         partial = prefix.with_name(f"{prefix.name}.partial")
         remove_tree(partial)
         console.info(f"packing {len(facts.identity['explicit'].splitlines()) - 1} conda packages")
-        pack(Path(facts.build_paths[0]), partial, known_as=prefix)
+        prefixes = pack(Path(facts.build_paths[0]), partial, known_as=prefix)
         certificates = partial / CERTIFICATES
         if not certificates.exists():
             certificates.parent.mkdir(parents=True, exist_ok=True)
@@ -96,20 +102,17 @@ class MiniforgeRuntime:
             prefix.rmdir()
         partial.rename(prefix)
         floor = glibc_floor(walk_files(prefix)) if tree.target.os == "linux" else None
-        return RuntimeFacts(
-            python_version=facts.python_version,
-            build_paths=facts.build_paths,
-            glibc_floor=floor,
-            identity=facts.identity,
-            certificates=facts.certificates,
-        )
+        return dataclasses.replace(facts, glibc_floor=floor, prefixes=prefixes)
 
 
 def _verify(prefix: Path, tree: BundleTree, version: str) -> None:
-    """Run the packed Python with an empty environment. Raises PackagerError if it is not the one expected."""
+    """Run the packed Python with no environment but its own. Raises PackagerError if it is not the one expected."""
     python = prefix / tree.target.python_executable()
+    env = {"PATH": os.pathsep.join(str(prefix / folder) for folder in tree.target.path_folders())}
+    if root := os.environ.get("SYSTEMROOT"):  # without it Windows has no random numbers, and Python does not start
+        env["SYSTEMROOT"] = root
     try:
-        finished = run([python, "-I", "-B", "-c", _PROBE], cwd=prefix, env={}, timeout=300)
+        finished = run([python, "-I", "-B", "-c", _PROBE], cwd=prefix, env=env, timeout=300)
         found, where = json.loads(finished.stdout)
     except (CommandError, ValueError) as error:
         raise PackagerError(f"the packed Python does not run: {error}", where=str(python)) from error

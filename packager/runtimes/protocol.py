@@ -13,6 +13,7 @@ from packager.bundle import BundleTree
 from packager.console import Console
 from packager.errors import InputError
 from packager.fetch.mirrors import Mirrors
+from packager.prefix_files import PrefixFile
 from packager.targets import Target
 
 
@@ -43,7 +44,7 @@ class RuntimeFacts:
     `python_version` is full, such as "3.11.7". `build_paths` are absolute paths of the original that must not be found
     in the bundle. `glibc_floor` is the oldest glibc it runs with, such as "2.36" (None: not Linux, or not known yet).
     `identity` is what makes two runtimes equal; it holds at least "name" and "python". `certificates` is the CA bundle,
-    relative to the prefix.
+    relative to the prefix. `prefixes` are the files in which something stands for the prefix, known once it is there.
     """
 
     python_version: str
@@ -51,6 +52,16 @@ class RuntimeFacts:
     glibc_floor: str | None
     identity: dict[str, str]
     certificates: PurePosixPath | None
+    prefixes: tuple[PrefixFile, ...] = ()
+
+
+# The parts of an identity that a lock holds, where they are there.
+LOCKED = ("name", "python", "explicit")
+
+
+def locked_identity(facts: RuntimeFacts) -> dict[str, str]:
+    """What a lock holds of the Python of `facts`."""
+    return {name: facts.identity[name] for name in LOCKED if name in facts.identity}
 
 
 class Runtime(Protocol):
@@ -62,6 +73,12 @@ class Runtime(Protocol):
 
     def inspect(self, request: RuntimeRequest) -> RuntimeFacts:
         """Which Python `request` will get. Writes to the cache alone. Raises InputError if it cannot be satisfied."""
+
+    def identify(self, request: RuntimeRequest) -> dict[str, str]:
+        """What a lock holds of the Python that `request` will get: those of its facts' identity that `LOCKED` names.
+
+        Writes to the cache alone, and looks no closer than it must. Raises InputError if it cannot be satisfied.
+        """
 
     def provision(self, tree: BundleTree, facts: RuntimeFacts, *, console: Console) -> RuntimeFacts:
         """Put the Python of `facts` at `tree.prefix`, which must be empty or absent; return what is now known of it.

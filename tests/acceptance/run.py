@@ -28,7 +28,7 @@ def main() -> int:
     work.mkdir(parents=True, exist_ok=True)
     result = build(work, words.comfyui, [str(node) for node in words.nodes])
     root = words.root or make_root(work / "trixie")
-    first = unzip(Path(result["archives"][0]), work / "unzipped é here" / "first place")
+    first = unzip([Path(name) for name in result["archives"]], work / "unzipped é here" / "first place")
     run_inside(root, first / result["root"])
     moved = work / "unzipped é here" / "moved (2)"
     first.rename(moved)
@@ -73,11 +73,12 @@ def make_root(root: Path) -> Path:
     return root
 
 
-def unzip(archive: Path, folder: Path) -> Path:
+def unzip(archives: list[Path], folder: Path) -> Path:
     subprocess.run(["rm", "-rf", folder.parent], check=True)
     folder.mkdir(parents=True)
     start = time.monotonic()
-    subprocess.run(["unzip", "-q", archive, "-d", folder], check=True)
+    for archive in archives:
+        subprocess.run(["unzip", "-q", archive, "-d", folder], check=True)
     print(f"unzip: {time.monotonic() - start:.0f} s")
     return folder
 

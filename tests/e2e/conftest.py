@@ -79,9 +79,27 @@ def write_app(folder: Path, files: dict[str, str]) -> Path:
 def write_recipe(folder: Path, *lines: str, nodes: Sequence[Path] = ()) -> Path:
     """A recipe around the embedded example app, with nodes of the test's own and further lines."""
     example = Path(__file__).parents[2] / "examples" / "hello-comfy"
-    text = ["schema_version: 2", "version_id: trial", f"comfy: {{repo: {json.dumps(str(example))}}}"]
+    text = ["schema_version: 2", "version_id: trial", "runtime: host", f"comfy: {{repo: {json.dumps(str(example))}}}"]
     if nodes:
         text += ["custom_nodes:", *(f"  - {{repo: {json.dumps(str(node))}, name: {node.name}}}" for node in nodes)]
     path = folder / "trial.yml"
     path.write_text("\n".join([*text, *lines, ""]), encoding="utf-8")
     return path
+
+
+@pytest.fixture(scope="session")
+def miniforge_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a conda channel, a Miniforge installer and wheels; see miniforge_world.py."""
+    from .miniforge_world import make_world
+
+    folder = tmp_path_factory.mktemp("miniforge")
+    make_world(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def road(miniforge_world: Path) -> Any:
+    """A bundle built there: a `miniforge_world.Road`."""
+    from .miniforge_world import build_road
+
+    return build_road(miniforge_world)

@@ -183,7 +183,7 @@ def test_full_disk_and_read_only_folder(bundle: Path, tmp_path: Path, options: s
         wheel = make_wheel(tmp_path, "large", files=big)
         if options == "ro":
             subprocess.run(["mount", "-o", "remount,ro", mounted], check=True)
-        says = "cannot be written" if options == "ro" else "free"
+        says = "read-only medium" if options == "ro" else "free"
         failed(site, "install", "--no-smoke", wheel, says=says)
         start_app(site, options)
         assert call(site, "info").returncode == 0
@@ -233,6 +233,8 @@ def test_a_named_snapshot_brings_back_what_others_changed(site: Path, tmp_path: 
     assert done.returncode == 0, done.stderr
     assert tree_digest(site) == before
     start_app(site, "rolled back")
+    assert call(site, "rollback").returncode == 0  # undoes the rollback itself
+    assert "intruder" in call(site, "list").stdout
     assert call(site, "snapshots", "--delete", "good").returncode == 0
 
 

@@ -10,9 +10,10 @@ import subprocess
 import tarfile
 import threading
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -62,44 +63,122 @@ def make_node_repository(folder: Path) -> None:
     node = write_app(folder / "node", {"old.txt": "x\n"})
     git(node, "init", "--quiet", "--initial-branch=main")
     commit_all(node)
-    write_app(node, {"__init__.py": "NODE_CLASS_MAPPINGS = {}\n", "requirements.txt": "sourceonly==1.0\n"})
+    write_app(node, {"__init__.py": "NODE_CLASS_MAPPINGS = {}\n", "requirements.txt": "sourceonly==1.0\ndemanding\n"})
     (node / ".gitmodules").write_text('[submodule "part"]\n\tpath = part\n\turl = ../part\n')
     git(node, "add", "--all")
     git(node, "update-index", "--add", "--cacheinfo", f"160000,{commit},part")
     git(node, "commit", "--quiet", "--message=y")
+    fork = write_app(folder / "fork", source_files("fromgit"))
+    git(fork, "init", "--quiet", "--initial-branch=main")
+    commit_all(fork)
+
+
+def source_files(name: str) -> dict[str, str]:
+    """A project to build."""
+    return {
+        "pyproject.toml": '[build-system]\nrequires = ["setuptools"]\nbuild-backend = "setuptools.build_meta"\n'
+        f'[project]\nname = "{name}"\nversion = "1.0"\n[tool.setuptools]\npy-modules = ["{name}"]\n',
+        f"{name}.py": "ANSWER = 42\n",
+    }
+
+
+# Its backend asks for a package that pyproject.toml does not name (PEP 517, get_requires_for_build_wheel).
+DEMANDING = {
+    "pyproject.toml": '[build-system]\nrequires = ["setuptools"]\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+    '[project]\nname = "demanding"\nversion = "1.0"\n[tool.setuptools]\npy-modules = ["demanding"]\n',
+    "backend.py": "from setuptools.build_meta import *\nfrom setuptools import build_meta\n"
+    "def get_requires_for_build_wheel(config_settings=None):\n"
+    "    return ['buildtool==1.0', *build_meta.get_requires_for_build_wheel(config_settings)]\n"
+    "def build_wheel(*words, **options):\n    import buildtool\n    return build_meta.build_wheel(*words, **options)\n",
+    "demanding.py": "",
+}
+
+
+def write_sdist(path: Path, files: dict[str, str]) -> Path:
+    """An sdist NAME-1.0.tar.gz."""
+    name = path.name.removesuffix(".tar.gz")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files = {"PKG-INFO": f"Metadata-Version: 2.1\nName: {name.partition('-')[0]}\nVersion: 1.0\n", **files}
+    with tarfile.open(path, "w:gz") as tar:
+        for member, text in files.items():
+            info = tarfile.TarInfo(f"{name}/{member}")
+            info.size = len(text)
+            tar.addfile(info, io.BytesIO(text.encode()))
+    return path
+
+
+def write_wheel(
+    folder: Path,
+    name: str,
+    *,
+    tag: str = "py3-none-any",
+    version: str = "1.0",
+    text: str = "",
+    requires: Sequence[str] = (),
+    package: Mapping[str, str] | None = None,
+) -> Path:
+    """A wheel of one module with `text`, or of a package with these files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    info = f"{name}-{version}.dist-info"
+    needs = "".join(f"Requires-Dist: {line}\n" for line in requires)
+    members = {f"{name}/{member}": content for member, content in package.items()} if package else {f"{name}.py": text}
+    members |= {
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{needs}",
+        f"{info}/WHEEL": f"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: {tag}\n",
+    }
+    members[f"{info}/RECORD"] = "".join(f"{member},,\n" for member in [*members, f"{info}/RECORD"])
+    path = folder / f"{name}-{version}-{tag}.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        for member, content in members.items():
+            archive.writestr(zipfile.ZipInfo(member), content)
+    return path
+
+
+def link(folder: Path) -> None:
+    """The page of an index for what lies in `folder` (PEP 503)."""
+    names = sorted(path.name for path in folder.iterdir() if path.suffix in (".whl", ".gz"))
+    (folder / "index.html").write_text("\n".join(f'<a href="{quote(name)}">{name}</a>' for name in names))
 
 
 def make_index(folder: Path) -> None:
-    """A simple index (PEP 503) with one package that has an sdist alone."""
-    files = {
-        "PKG-INFO": "Metadata-Version: 2.1\nName: sourceonly\nVersion: 1.0\n",
-        "pyproject.toml": '[build-system]\nrequires = ["setuptools"]\nbuild-backend = "setuptools.build_meta"\n'
-        '[project]\nname = "sourceonly"\nversion = "1.0"\n[tool.setuptools]\npy-modules = ["sourceonly"]\n',
-        "sourceonly.py": "ANSWER = 42\n",
-    }
-    package = folder / "sourceonly"
-    package.mkdir(parents=True)
-    with tarfile.open(package / "sourceonly-1.0.tar.gz", "w:gz") as tar:
-        for name, text in files.items():
-            member = tarfile.TarInfo(f"sourceonly-1.0/{name}")
-            member.size = len(text)
-            tar.addfile(member, io.BytesIO(text.encode()))
-    (package / "index.html").write_text('<a href="sourceonly-1.0.tar.gz">sourceonly-1.0.tar.gz</a>')
+    """A simple index with two packages that have an sdist alone, and a build tool."""
+    link(write_sdist(folder / "sourceonly" / "sourceonly-1.0.tar.gz", source_files("sourceonly")).parent)
+    link(write_sdist(folder / "demanding" / "demanding-1.0.tar.gz", DEMANDING).parent)
+    link(write_wheel(folder / "buildtool", "buildtool").parent)
 
 
 @pytest.fixture
 def gathered(packager: Packager, tmp_path: Path, files_url: str) -> tuple[Packager, Path, Path]:
-    """A recipe with git, a submodule, an sdist and a model; and the folder it was gathered in."""
+    """A recipe with everything that can be fetched; and the folder it was gathered in."""
     make_node_repository(tmp_path / "repos")
-    make_index(tmp_path / "served" / "simple")
+    served = tmp_path / "served"
+    make_index(served / "simple")
+    write_wheel(served / "files", "bywheel")
+    write_wheel(served / "files", "patched")
+    write_sdist(served / "files" / "bysource-1.0.tar.gz", source_files("bysource"))
+    link(write_wheel(served / "own" / "private", "private").parent)
+    link(
+        write_wheel(served / "simple" / "insightface", "insightface", version="99.0").parent
+    )  # newer than the real one
     (tmp_path / "served" / "a.safetensors").write_bytes(MODEL)
     recipe = {
         "schema_version": 2,
         "version_id": "trial",
+        "runtime": "host",
         "comfy": {"repo": str(EXAMPLE)},
         "custom_nodes": [{"repo": "https://git.example.org/node"}],
         "models": [{"url": f"{files_url}/a.safetensors", "type": "vae"}],
         "options": {"offline": True},
+        "python_packages": [
+            f"bywheel @ {files_url}/files/bywheel-1.0-py3-none-any.whl",
+            f"bysource @ {files_url}/files/bysource-1.0.tar.gz",
+            "fromgit @ git+https://git.example.org/fork@main",
+        ],
+        "patches": [
+            {"uninstall": ["idna"], "install": ["private"], "index": f"{files_url}/own/"},
+            {"install": [f"{files_url}/files/patched-1.0-py3-none-any.whl"]},
+        ],
+        "native_packages": [{"name": "insightface", "required": True}],
     }
     path = tmp_path / "trial.json"
     path.write_text(json.dumps(recipe))
@@ -140,7 +219,10 @@ def test_build_without_network_from_what_was_gathered(gathered: tuple[Packager, 
     with zipfile.ZipFile(packager.folder / json.loads(done.stdout)["archives"][0]) as archive:
         assert archive.read("trial/ComfyUI/models/vae/a.safetensors") == MODEL
         assert archive.read("trial/ComfyUI/custom_nodes/node/part/part.txt") == b"a part\n"
-        assert any(name.endswith("site-packages/sourceonly.py") for name in archive.namelist())
+        modules = {name.rpartition("/")[2] for name in archive.namelist() if "site-packages" in name}
+        wanted = "sourceonly demanding bywheel bysource fromgit private patched insightface"
+        assert {f"{name}.py" for name in wanted.split()} <= modules
+        assert not any("site-packages/idna/" in name for name in archive.namelist())  # a patch took it out
         everything = b"".join(archive.read(name) for name in archive.namelist() if name.endswith((".json", ".txt")))
     assert b"carried elsewhere" not in everything
     history = git(moved / "repositories" / "node.git", "rev-list", "--count", "main")
@@ -150,9 +232,10 @@ def test_build_without_network_from_what_was_gathered(gathered: tuple[Packager, 
 def test_all_that_is_missing_is_listed_at_once(gathered: tuple[Packager, Path, Path]) -> None:
     packager, recipe, pantry = gathered
     gone = [pantry / "models/vae/a.safetensors", pantry / "wheels/sourceonly-1.0.tar.gz"]
+    gone.append(next(pantry.glob("addresses/*/bywheel-*.whl")))
     for path in gone:
         path.unlink()
-    cut = next((pantry / "wheels").glob("idna-*.whl"))
+    cut = next((pantry / "wheels").glob("buildtool-*.whl"))
     cut.write_bytes(b"short")
     done = packager.run("build", recipe, "--offline", "--wheels-dir", pantry, "--work", "w2", "-o", "dist")
     assert done.returncode == 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from .conftest import Packager, write_app
 
@@ -26,10 +28,11 @@ def run(packager: Packager, *words: str | Path, **env: str) -> subprocess.Comple
 
 
 def spec(folder: Path, **changes: object) -> Path:
-    """A JSON document of schema_version 2, its repositories mirrored to local folders by the tests."""
+    """A JSON document of schema_version 2, its repositories mirrored to local folders by the tests, its Python ours."""
     value = {
         "schema_version": 2,
         "version_id": "wan22-fast",
+        "runtime": "host",
         "comfy": {"repo": "https://github.com/comfyanonymous/ComfyUI", "ref": "master", "commit": "a" * 40},
         "custom_nodes": [{"repo": "https://github.com/org/hello-node", "name": "hello", "commit": "b" * 40}],
         "models": [],
@@ -80,6 +83,12 @@ def test_json_document_is_realized_run_deleted_and_realized_again(
     assert [path.name for path in root.parent.iterdir()] in (["wan22-fast", ".packager"], [".packager", "wan22-fast"])
     assert [path for path in tmp_path.rglob("*") if path.is_file() and TOKEN.encode() in path.read_bytes()] == []
 
+    order = ["repositories placed:", "packages:", "downloads:"]  # then the check of the nodes' dependencies, above
+    assert sorted(order, key=done.stderr.rindex) == order
+    assert re.search(r"==> clean\n *0 of ", done.stderr)  # tier none
+    verified = subprocess.run([root / "manage.sh", "verify"], capture_output=True, text=True, check=False)
+    assert verified.returncode == 0, verified.stderr + verified.stdout
+
     started = subprocess.run(
         [root / "run_comfyui.sh", "--quick-test-for-ci", "--cpu"], capture_output=True, text=True, check=False
     )
@@ -126,9 +135,78 @@ def test_json_document_is_realized_run_deleted_and_realized_again(
     assert "ComfyUI/main.py was there before and was kept" in back.stderr
     assert {name: (root / name).read_text() for name in mine} == mine
     assert (root / "ComfyUI/models/unet/wan22-unet.safetensors").read_bytes() == MODEL
-    gone = run(packager, "delete", "wan22-fast", "--home", "my home", "--yes", "--all")
-    assert gone.returncode == 0, gone.stderr
+    for answer in (b"n\n", b"\n", b"\x04"):  # the last is Ctrl-D
+        kept = on_terminal(packager, answer, "delete", "wan22-fast", "--home", "my home", "--all", "--json")
+        assert json.loads(kept.stdout)["removed"] == 0
+        assert f"of {root}; 0 files stay? [y/N]" in kept.stderr
+        assert (root / "python").is_dir()
+    gone = on_terminal(packager, b"y\n", "delete", "wan22-fast", "--home", "my home", "--all", "--json")
+    assert json.loads(gone.stdout)["removed"] > 0
     assert not root.exists()
+
+
+def on_terminal(packager: Packager, answer: bytes, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run the program with a terminal to read from, on which somebody types `answer`."""
+    keyboard, terminal = os.openpty()
+    try:
+        os.write(keyboard, answer)
+        return subprocess.run(
+            packager.command(*words),
+            cwd=packager.folder,
+            stdin=terminal,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+    finally:
+        os.close(keyboard)
+        os.close(terminal)
+
+
+# The documents of the specification of `schema_version: 2`, with what it leaves open filled in.
+SPECIFICATION = {
+    "form": """{
+  "schema_version": 2,
+  "version_id": "my-version",
+  "comfy": { "repo": "https://github.com/comfyanonymous/ComfyUI" },
+  "custom_nodes": [ { "repo": "https://github.com/org/hello-node", "name": "hello" } ],
+  "models": [],
+  "python_packages": [
+    "packaging",
+    "packaging==24.2",
+    "idna>=2.0,<4.0"
+  ],
+  "env": {},
+  "options": {}
+}""",
+    "example": """{
+  "schema_version": 2,
+  "version_id": "wan22-fast",
+  "comfy": {
+    "repo": "https://github.com/comfyanonymous/ComfyUI",
+    "ref": "master"
+  },
+  "custom_nodes": [ { "repo": "https://github.com/org/hello-node", "name": "hello" } ],
+  "models": [],
+  "python_packages": [
+    "sageattention",
+    "onnx",
+    "onnxruntime-gpu"
+  ]
+}""",
+}
+
+
+@pytest.mark.parametrize("name", SPECIFICATION)
+def test_documents_of_the_specification_are_taken_unchanged(packager: Packager, tmp_path: Path, name: str) -> None:
+    (tmp_path / "versions.json").write_text(SPECIFICATION[name])
+    asked = json.loads(SPECIFICATION[name])["python_packages"]
+    assert run(packager, "validate", "versions.json").returncode == 0
+    done = run(packager, "realize", "versions.json", "--home", "h", *sources(), "--dry-run", "--json")
+    assert done.returncode == 0, done.stderr
+    lock = json.loads(done.stdout)["lock"]
+    assert {Requirement(line).name for line in asked} <= {package["name"] for package in lock["packages"]}
 
 
 def test_unmet_requirements_are_told_by_node_and_models_go_apart(

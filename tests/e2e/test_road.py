@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
 import signal
 import subprocess
 import time
@@ -12,6 +13,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 
 from .conftest import Built, Packager, write_app, write_recipe
 
@@ -27,7 +30,13 @@ def test_build_leaves_the_release_files_and_says_what_it_did(built: Built) -> No
     names = sorted(path.name for path in built.zip.parent.iterdir())
     stem = built.zip.stem
     assert names == sorted(
-        ["SHA256SUMS", f"{stem}.zip", f"{stem}.manifest.json", f"{stem}.report.json", f"{stem}.report.html"]
+        [
+            "SHA256SUMS",
+            *(
+                f"{stem}{suffix}"
+                for suffix in (".zip", ".manifest.json", ".sbom.cdx.json", ".report.json", ".report.html")
+            ),
+        ]
     )
     assert result["proof"]["passed"]
     assert len(result["proof"]["checks"]) > 10
@@ -52,8 +61,27 @@ def test_archive_has_one_root_and_what_the_user_needs(built: Built) -> None:
         "python/bin/python",
     ):
         assert f"{root}/{wanted}" in names
-    assert not [name for name in names if "/__pycache__/" in name or "/.git/" in name]
+    assert not [name for name in names if "/.git/" in name]
     assert not [name for name in names if name.count("/") == 1 and name.endswith(".bat")]
+
+
+def test_sbom_and_licence_texts_of_all_that_is_in_it(built: Built) -> None:
+    beside = built.zip.with_name(f"{built.zip.stem}.sbom.cdx.json")
+    root = built.result["root"]
+    with zipfile.ZipFile(built.zip) as archive:
+        assert archive.read(f"{root}/portable/sbom.cdx.json") == beside.read_bytes()
+        listing = archive.read(f"{root}/licenses/README.txt").decode()
+        names = set(archive.namelist())
+        lock = archive.read(f"{root}/portable/lock.txt").decode().split()
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(beside.read_text()) is None
+    document = json.loads(beside.read_text())
+    purls = {component["purl"] for component in document["components"]}
+    assert {f"pkg:pypi/{pin.replace('==', '@')}" for pin in lock} <= purls
+    assert f"pkg:generic/python@{platform.python_version()}" in purls
+    assert f"{root}/licenses/python-{platform.python_version()}/LICENSE.txt" in names
+    assert "NO TEXT FOUND" in listing  # the embedded example has no licence file of its own
+    numpy = next(item for item in document["components"] if item["name"] == "numpy")
+    assert f"{root}/licenses/numpy-{numpy['version']}/LICENSE.txt" in names
 
 
 def test_second_run_reuses_every_stage(built: Built) -> None:

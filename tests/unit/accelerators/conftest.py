@@ -21,6 +21,7 @@ from packager.fetch.cache import Cache
 from packager.fetch.mirrors import Mirrors
 from packager.origins import Origins
 from packager.settings import Settings
+from packager.settle_additions import Looking
 
 
 @pytest.fixture
@@ -75,17 +76,26 @@ def tree(tmp_path: Path) -> BundleTree:
 
 
 @pytest.fixture
-def means(tree: BundleTree, origins: Origins, console: Console, tmp_path: Path) -> Means:
-    constraints = tmp_path / "constraints.txt"
-    constraints.write_text("")
-    excludes = tmp_path / "excludes.txt"
-    excludes.write_text("")
+def means(tree: BundleTree, origins: Origins, console: Console, indexes: Indexes, tmp_path: Path) -> Means:
     return Means(
         tree=tree,
         origins=origins,
-        constraints=constraints,
-        excludes=excludes,
+        indexes=tuple(indexes.index(name) for name in ("cu128", "cpu")),
         folder=tmp_path / "additional-wheels",
+        console=console,
+    )
+
+
+@pytest.fixture
+def looking(origins: Origins, console: Console, tmp_path: Path) -> Looking:
+    """Looks for this machine, as a lock does."""
+    return Looking(
+        target=targets.current(),
+        python=platform.python_version(),
+        options=(),
+        excludes=(),
+        origins=origins,
+        folder=tmp_path / "looking",
         console=console,
     )
 

@@ -39,10 +39,13 @@ def app(tmp_path: Path) -> Path:
 @pytest.fixture
 def write_recipe(tmp_path: Path, app: Path, indexes: Indexes) -> Callable[..., Path]:
     indexes.add("pypi", "pip", "25.0")
+    indexes.add("pypi", "onnxruntime_gpu", "1.23")
+    indexes.add("pypi", "sageattention", "1.0.6")
 
     def write(**fields: object) -> Path:
         path = tmp_path / "recipe.json"
-        path.write_text(json.dumps({"schema_version": 2, "version_id": "t", "comfy": {"repo": str(app)}, **fields}))
+        own = {"schema_version": 2, "version_id": "t", "runtime": "host", "comfy": {"repo": str(app)}}
+        path.write_text(json.dumps({**own, **fields}))
         return path
 
     return write
@@ -140,15 +143,34 @@ def test_native_package_leaves_the_lock_as_it_is(
         "excludes": ["opencv-python"],
     }
     indexes.add("cu128", "torch", "2.12.0+cu128")
-    lock = locked(**fields)
-    recipe = load_recipe(tmp_path / "recipe.json")
-    install_packages(lock, recipe, tree=tree, origins=origins, work=tmp_path, console=console)
     indexes.add("cu128", "xformers", "0.0.35", requires=["torch==2.12.0"])
     indexes.add("cu128", "xformers", "0.0.34", requires=["torch==2.11.0", "opencv-python"])
+    lock = locked(**fields)
+    (addition,) = lock.additions
+    assert [item.pin for item in addition.packages] == ["xformers==0.0.34"]
+    lock.save(tmp_path / "lock.json")
+    assert load_lock(tmp_path / "lock.json") == lock
+    recipe = load_recipe(tmp_path / "recipe.json")
+    install_packages(lock, recipe, tree=tree, origins=origins, work=tmp_path, console=console)
     _, (native,) = add(lock, recipe, tree=tree, origins=origins, work=tmp_path, console=console)
     assert native.changes == {"xformers": ("", "0.0.34")}  # and not opencv-python, which the recipe excludes
     assert native.chosen == f"xformers from {indexes.index('cu128')}"
     assert installed(tree.site_packages) == {**versions(lock), "xformers": "0.0.34"}
+
+
+def test_label_of_torch_from_the_default_index_is_that_of_its_cuda(
+    locked: Resolve, indexes: Indexes, app: Path
+) -> None:
+    """It has none of its own: the runtime it requires says which CUDA it is for."""
+    (app / "requirements.txt").write_text("torch==2.13.0\n")
+    indexes.add("pypi", "torch", "2.13.0", requires=["nvidia-cuda-runtime-cu12==12.8.90"])
+    indexes.add("pypi", "torch", "2.14.0")
+    indexes.add("pypi", "nvidia_cuda_runtime_cu12", "12.8.90")
+    with_it = locked(native_packages=[{"name": "sageattention"}])
+    assert with_it.additions[0].chosen == "sageattention==1.0.6"
+    (app / "requirements.txt").write_text("torch==2.14.0\n")
+    without = locked(native_packages=[{"name": "sageattention"}])
+    assert without.additions[0].chosen is None
 
 
 def test_auto_is_settled_on_the_command_line(
@@ -176,13 +198,16 @@ def test_auto_is_settled_on_the_command_line(
     )
     work = str(tmp_path / "work")
     assert main(["lock", str(path), "--work", work, "--no-progress"]) == 0
-    assert "accelerator cu128: nvidia-smi shows driver 570.124.06 and NVIDIA L4" in capsys.readouterr().err
+    captured = capsys.readouterr()
+    assert "accelerator cu128: nvidia-smi shows driver 570.124.06 and NVIDIA L4" in captured.err
+    assert "sageattention: sageattention==1.0.6" in captured.out
     assert load_lock(next(tmp_path.glob("recipe.*.lock.json"))).accelerator == "cu128"
     assert main(["build", str(path), "--work", work, "--dry-run", "--no-progress"]) == 0
     shown = capsys.readouterr().out
     assert f"torch==2.11.0+cu128 from {indexes.index('cu128')}" in shown
-    assert "patches[0]: uninstall onnxruntime; install onnxruntime-gpu" in shown
-    assert "sageattention: sageattention==1.0.6" in shown
+    assert "patches[0]: uninstall onnxruntime; install onnxruntime-gpu\n    takes out onnxruntime" in shown
+    assert f"    onnxruntime-gpu==1.23 from {indexes.index('pypi')} sha256:" in shown
+    assert f"sageattention: sageattention==1.0.6\n    sageattention==1.0.6 from {indexes.index('pypi')} sha" in shown
     (fake / "nvidia-smi").write_text("#!/bin/sh\nexit 9\n")
     assert main(["build", str(path), "--work", work, "--dry-run", "--no-progress"]) == 2
     assert "the accelerator has changed" in capsys.readouterr().err

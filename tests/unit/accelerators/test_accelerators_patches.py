@@ -16,10 +16,12 @@ from packager import targets
 from packager.additions import Means, apply_patches
 from packager.bundle import BundleTree
 from packager.distributions import installed
-from packager.errors import DocumentError, FetchError, InputError
+from packager.errors import DocumentError, FetchError, InputError, ResolveError
+from packager.lock import LockedPackage
 from packager.markers import marker_environment
-from packager.patches import PatchPlan, PatchStep, plan_patches
+from packager.patches import PatchStep, plan_patches
 from packager.recipe import Recipe, load_recipe
+from packager.settle_additions import Looking
 
 WINDOWS = targets.get("windows-x86_64")
 LINUX = targets.get("linux-x86_64")
@@ -129,32 +131,67 @@ def test_hostile_patch_is_refused(recipe: Callable[..., Recipe], patch: dict[str
 
 
 def test_patch_takes_out_and_puts_in(
-    means: Means, tree: BundleTree, put: Callable[..., None], indexes: Indexes
+    looking: Looking, means: Means, tree: BundleTree, put: Callable[..., None], indexes: Indexes
 ) -> None:
     put("pypi", "torch==2.11.0", "filelock==3.20")
     indexes.add("pypi", "onnxruntime_gpu", "1.23", requires=["filelock"])
     wheel = indexes.add("pypi", "insightface", "0.7.3")
     digest = sha256(wheel.read_bytes()).hexdigest()
     url = indexes.wheel("pypi", "insightface", "0.7.3")
-    plan = PatchPlan(
-        steps=(
-            PatchStep(
-                number=0, uninstall=("torch", "never-there"), requirements=("torch",), index=indexes.index("cu128")
-            ),
-            PatchStep(number=1, requirements=("onnxruntime-gpu",), wheels=(f"{url}#sha256={digest}",)),
-            PatchStep(number=2, skipped="not true here"),
-        )
+    there = {name: package(name, version) for name, version in (("torch", "2.11.0"), ("filelock", "3.20"))}
+    step = PatchStep(
+        number=0, uninstall=("torch", "never-there"), requirements=("torch",), index=indexes.index("cu128")
     )
-    first, second = apply_patches(plan, means)
+    swap = looking.patch(step, there)
+    more = looking.patch(
+        PatchStep(number=1, requirements=("onnxruntime-gpu",), wheels=(f"{url}#sha256={digest}",)), there
+    )
+    skipped = looking.patch(PatchStep(number=2, skipped="not true here"), there)
+    assert [(item.pin, item.index) for item in swap.packages] == [("torch==2.11.0+cu128", indexes.index("cu128"))]
+    assert {(item.pin, item.via) for item in more.packages} == {
+        ("onnxruntime-gpu==1.23", ("patches[1]",)),
+        (f"insightface @ {url}", ("patches[1]",)),
+    }
+    first, second = apply_patches([swap, more, skipped], means)
     assert first.changes == {"torch": ("2.11.0", "2.11.0+cu128")}  # filelock fits and so stays
     assert second.changes == {"insightface": ("", "0.7.3"), "onnxruntime-gpu": ("", "1.23")}
-    assert [(found.url, found.sha256) for found in second.wheels] == [(url, digest)]
     assert installed(tree.site_packages)["torch"] == "2.11.0+cu128"
 
 
-def test_wheel_that_is_another_one_is_refused(means: Means, tree: BundleTree, indexes: Indexes) -> None:
+def test_package_of_a_patch_comes_from_its_index_alone(looking: Looking, indexes: Indexes) -> None:
+    """The default index has a newer one under the same name."""
+    indexes.add("pypi", "private_tool", "9.0")
+    indexes.add("cu128", "private_tool", "1.0", requires=["newcomer"])
+    indexes.add("pypi", "newcomer", "1.0")
+    done = looking.patch(PatchStep(number=0, requirements=("private-tool",), index=indexes.index("cu128")), {})
+    assert {(item.pin, item.index) for item in done.packages} == {
+        ("private-tool==1.0", indexes.index("cu128")),
+        ("newcomer==1.0", indexes.index("pypi")),
+    }
+    with pytest.raises(ResolveError):
+        looking.patch(PatchStep(number=0, requirements=("newcomer",), index=indexes.index("cu128")), {})
+
+
+def test_patch_changes_what_is_there_only_where_it_must(looking: Looking, indexes: Indexes) -> None:
+    indexes.add("pypi", "filelock", "4.0")
+    indexes.add("pypi", "easy", "1.0", requires=["filelock"])
+    indexes.add("pypi", "strict", "1.0", requires=["filelock>=4"])
+    there = {"filelock": package("filelock", "3.20")}
+    assert [item.pin for item in looking.patch(PatchStep(number=0, requirements=("easy",)), there).packages] == [
+        "easy==1.0"
+    ]
+    assert {item.pin for item in looking.patch(PatchStep(number=0, requirements=("strict",)), there).packages} == {
+        "strict==1.0",
+        "filelock==4.0",
+    }
+
+
+def test_wheel_that_is_another_one_is_refused(looking: Looking, indexes: Indexes) -> None:
     indexes.add("pypi", "insightface", "0.7.3")
     url = f"{indexes.wheel('pypi', 'insightface', '0.7.3')}#sha256={'0' * 64}"
     with pytest.raises(FetchError):
-        apply_patches(PatchPlan(steps=(PatchStep(number=0, wheels=(url,)),)), means)
-    assert installed(tree.site_packages) == {}
+        looking.patch(PatchStep(number=0, wheels=(url,)), {})
+
+
+def package(name: str, version: str) -> LockedPackage:
+    return LockedPackage(name=name, version=version, url=None, hashes=(), via=())

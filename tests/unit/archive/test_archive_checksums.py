@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from packager.archive.archive_tree import Archived
-from packager.archive.checksums import read_checksums, update_checksums, verify_checksums
+from packager.archive.checksums import mismatches, read_checksums, update_checksums
+from packager.cli import main
 from packager.errors import InputError
 
 
@@ -32,13 +33,26 @@ def test_own_lines_are_replaced_and_others_stay_while_their_files_do(tmp_path: P
         (tmp_path / name).write_bytes(name.encode())
     sums = {name: hashlib.sha256(name.encode()).hexdigest() for name in ("other.zip", "gone.zip")}
     path = update_checksums(tmp_path, {**sums, "a b.zip": "0" * 64})
-    assert verify_checksums(path) == ("a b.zip",)
+    assert mismatches([tmp_path / "a b.zip", tmp_path / "other.zip"]) == ("a b.zip",)
     (tmp_path / "gone.zip").unlink()
     update_checksums(tmp_path, {"a b.zip": hashlib.sha256(b"a b.zip").hexdigest()})
     assert list(read_checksums(path)) == ["a b.zip", "other.zip"]
-    assert verify_checksums(path) == ()
+    assert mismatches([tmp_path / "a b.zip", tmp_path / "other.zip"]) == ()
     (tmp_path / "other.zip").write_bytes(b"changed")
-    assert verify_checksums(path) == ("other.zip",)
+    (tmp_path / "unlisted.zip").write_bytes(b"")
+    assert mismatches([tmp_path / "a b.zip", tmp_path / "other.zip", tmp_path / "unlisted.zip"]) == ("other.zip",)
+
+
+def test_verify_tells_an_archive_that_is_not_what_its_checksums_say(
+    archived: Archived, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(archived.archive.path, tmp_path)
+    shutil.copy(archived.checksums_path, tmp_path)
+    archive = tmp_path / archived.archive.path.name
+    with archive.open("ab") as stream:
+        stream.write(b"x")
+    assert main(["verify", str(archive)]) == 5
+    assert f"not what SHA256SUMS beside it lists: {archive.name}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ def test_samples_tell_noise_from_text() -> None:
 
 def test_levels() -> None:
     assert deflate_level("fast") < deflate_level("default") < deflate_level("max") == 12
-    assert zstd_level("fast") < zstd_level("default") < zstd_level("max") == 19
+    assert zstd_level("fast") < zstd_level("default") < zstd_level("max") == 18
     assert deflate_level("9") == deflate_level(9) == 9
     for wrong in ("", "0", "13", "best", "-1", "\u0669"):
         with pytest.raises(InputError, match="level"):

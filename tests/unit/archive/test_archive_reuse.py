@@ -12,9 +12,11 @@ from archive_trees import EPOCH
 from packager import release
 from packager.archive import zip_writer
 from packager.archive.archive_tree import Archived, archive_tree
+from packager.archive.checksums import update_checksums
 from packager.archive.manifest import Entry
 from packager.console import Console
 from packager.errors import InputError
+from packager.filesystem import sha256_file
 
 
 def pack(root: Path, folder: Path, *, reuse: Path | None = None, level: str = "fast", **more: int) -> Archived:
@@ -91,16 +93,19 @@ def _flip_a_byte(archive: Path) -> None:
         stream.write(bytes([byte[0] ^ 1]))
 
 
-@pytest.mark.parametrize("harm", ["flipped", "unlisted", "other level"])
+@pytest.mark.parametrize("harm", ["flipped", "unlisted", "other level", "no manifest"])
 def test_an_earlier_zip_that_cannot_be_trusted_is_not_used(
     harm: str, tree: Path, tmp_path: Path, packed_paths: list[str]
 ) -> None:
-    """Hostile: a bit flipped in the earlier zip, no checksums beside it, members packed at another level."""
+    """Hostile: a bit flipped in the earlier zip, no checksums beside it, members packed at another level, nonsense."""
     old = pack(tree, tmp_path / "old", level="default" if harm == "other level" else "fast")
     if harm == "flipped":
         _flip_a_byte(old.archive.path)
     elif harm == "unlisted":
         old.checksums_path.unlink()
+    elif harm == "no manifest":
+        old.manifest_path.write_text('{"entries": [1]}')
+        update_checksums(old.manifest_path.parent, {old.manifest_path.name: sha256_file(old.manifest_path)})
     packed_paths.clear()
     again = pack(tree, tmp_path / "again", reuse=old.archive.path)
     assert "lib/noise.bin" in packed_paths

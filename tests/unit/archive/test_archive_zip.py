@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import random
 import shutil
 import signal
 import stat
@@ -45,7 +46,7 @@ def _unpack_with(tool: str, archive: Path, folder: Path) -> None:
         "bsdtar": ["bsdtar", "-xpf", str(archive), "-C", str(folder)],
     }
     folder.mkdir()
-    environment = {**os.environ, "LC_ALL": "C.UTF-8"}
+    environment = {**os.environ, "LC_ALL": "C.UTF-8", "TZ": "UTC"}
     done = subprocess.run(commands[tool], check=False, capture_output=True, text=True, env=environment, umask=0o022)
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -56,6 +57,8 @@ def test_other_tools_restore_the_tree_file_by_file(tool: str, tree: Path, archiv
     _unpack_with(tool, archived.archive.path, tmp_path / "out")
     assert inventory(tmp_path / "out" / "bundle") == expected_inventory(tree, archived)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["bundle"]
+    files = [path for path in (tmp_path / "out").rglob("*") if path.is_file() and not path.is_symlink()]
+    assert {int(path.stat().st_mtime) for path in files} == {EPOCH}
 
 
 def test_python_zipfile_reads_the_same_contents_and_modes(archived: Archived) -> None:
@@ -315,3 +318,38 @@ def test_ctrl_c_leaves_nothing_behind(name: str, tree: Path, tmp_path: Path) -> 
 def test_times_outside_the_dos_years_are_brought_into_them() -> None:
     assert dos_time(0) == (1 << 5 | 1) << 16
     assert dos_time(2**40) >> 25 == 127
+
+
+_MEASURED = """
+import resource, sys
+from pathlib import Path
+from packager.archive.archive_tree import archive_tree
+from packager.console import Console
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+archive_tree(Path(sys.argv[1]), Path(sys.argv[2]), console=Console(quiet=True), epoch=0, level="fast", threads=2,
+             memory=int(sys.argv[3]))
+print(before * 1024, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in KiB on Linux")
+@pytest.mark.parametrize("suffix", [".zip", ".tar.zst"])
+def test_memory_stays_bounded_with_a_member_over_a_gigabyte(suffix: str, tmp_path: Path) -> None:
+    """What is read and packed ahead costs at most `memory`, and the rest does not grow with the file."""
+    root = tmp_path / "root"
+    root.mkdir()
+    block = random.Random(1).randbytes(BLOCK)  # noise is stored, so what waits to be written is as large as can be
+    with (root / "large").open("wb") as stream:
+        for _ in range(66):
+            stream.write(block)
+    assert (root / "large").stat().st_size > 2**30
+    memory = 128 * 1024**2
+    done = subprocess.run(
+        [sys.executable, "-c", _MEASURED, str(root), str(tmp_path / f"a{suffix}"), str(memory)],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    before, peak = map(int, done.stdout.split())
+    allowed = memory if suffix == ".zip" else 512 * 1024**2  # zstd's own: a window and jobs for each worker
+    assert peak - before < allowed + 64 * 1024**2

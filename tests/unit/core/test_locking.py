@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from simple_index import serve
 
 from packager.cli import main
+from packager.recipe import load_recipe
 from packager.runtimes import HostRuntime, RuntimeFacts, RuntimeRequest
 
 CORE = "click>=8.0\nidna==3.4\n"
@@ -67,6 +70,10 @@ def test_conflict_is_told_recorded_and_two_locks_agree(recipe: Path, capsys: pyt
     assert "conflict settled: idna" in said
     assert "a-node wants 'idna==3.7' (a-node/requirements.txt:2)" in said
     assert all(package["index"] and "@" not in package["index"] for package in value["packages"])
+    assert value["recipe_digest"] == load_recipe(recipe).digest
+    assert [repo["tree"].partition(":")[0] for repo in value["repositories"]] == ["sha256", "sha256"]
+    assert all(package["hashes"] for package in value["packages"])
+    assert set(value["runtime"]) == {"name", "python"}
     run(capsys, recipe, "--upgrade")
     assert Path(value["lock"]).read_bytes() == first
 
@@ -112,6 +119,60 @@ def test_what_cannot_be_settled_exits_4_with_both_lines(recipe: Path, capsys: py
     assert code == 4
     assert "ComfyUI wants 'idna==3.4' (ComfyUI/requirements.txt:2)" in value["error"]
     assert "python_packages wants 'idna==3.7' (demo.yml:9)" in value["error"]
+
+
+def test_nodes_that_want_two_addresses_exit_4_with_both_lines(
+    recipe: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Neither of two wheels is known to be the newer one; one of the lines lies in an included file."""
+    wheel = "six-1.16.0-py2.py3-none-any.whl"
+    with serve("a", "b") as indexes:
+        for index in indexes:
+            index.add("six", "1.16.0", "py2.py3-none-any")
+        one, two = (f"six @ {index.address}/six/{wheel}" for index in indexes)
+        monkeypatch.setattr("packager.requirements._ADDRESSES", ("https://", "git+https://", "http://127.0.0.1"))
+        other = tmp_path / "other"
+        other.mkdir()
+        (other / "requirements.txt").write_text("idna\n-r more.txt\n")
+        (other / "more.txt").write_text(f"\n{one}\n")
+        (tmp_path / "node" / "requirements.txt").write_text(f"idna\n{two}\n")
+        write(recipe, "  - {repo: ./other}\n")
+        code, value, _ = run(capsys, recipe)
+    assert code == 4
+    assert f"a-node wants '{two}' (a-node/requirements.txt:2)" in value["error"]
+    assert f"other wants '{one}' (other/more.txt:2)" in value["error"]
+    assert "a-node" in value["error"].splitlines()[0]
+    assert "other" in value["error"].splitlines()[0]
+
+
+def test_an_address_that_cannot_be_had_exits_3_with_its_line(
+    recipe: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("UV_HTTP_RETRIES", "0")
+    lost = "lost @ https://127.0.0.1:1/lost-1.0-py3-none-any.whl"
+    (tmp_path / "node" / "requirements.txt").write_text(f"idna\n\n{lost}\n")
+    code, value, _ = run(capsys, recipe)
+    assert code == 3
+    assert value["error"].startswith("a-node: ")
+    assert f"a-node wants '{lost}' (a-node/requirements.txt:3)" in value["error"]
+    assert value["requirement"] == lost
+
+
+def test_a_file_that_cannot_be_read_exits_3_and_is_named(
+    recipe: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that fails cannot be had here: the read does."""
+    real = Path.read_bytes
+
+    def read(path: Path) -> bytes:
+        if path.name == "requirements.txt" and path.parent.name == "a-node":
+            raise OSError(errno.EIO, "Input/output error", str(path))
+        return real(path)
+
+    monkeypatch.setattr(Path, "read_bytes", read)
+    code, value, _ = run(capsys, recipe)
+    assert code == 3
+    assert "a-node/requirements.txt:1: cannot be read: Input/output error" in value["error"]
 
 
 def test_explain_names_chain_line_and_rule(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -50,6 +50,15 @@ def test_json_spec_of_schema_version_2_loads_unchanged(tmp_path: Path) -> None:
     assert recipe.models[0].url == "https://huggingface.co/org/repo/resolve/main/sub/wan22.safetensors"
 
 
+def test_python_comes_from_miniforge_unless_a_recipe_says_otherwise_and_only_the_quickstart_does(
+    tmp_path: Path,
+) -> None:
+    assert load_recipe(write(tmp_path, MINIMAL)).runtime == "miniforge"
+    assert load_recipe(write(tmp_path, MINIMAL + "conda_packages: [ffmpeg=7]\n")).conda_packages == ("ffmpeg=7",)
+    shipped = {path.stem: load_recipe(path).runtime for path in find_recipe("quickstart").parent.glob("*.yml")}
+    assert {name for name, runtime in shipped.items() if runtime != "miniforge"} == {"quickstart"}
+
+
 def test_skip_models_leaves_them_out(tmp_path: Path) -> None:
     text = MINIMAL + "models: [{url: 'https://example.org/a.pt'}]\noptions: {skip_models: true}\n"
     assert load_recipe(write(tmp_path, text)).models == ()

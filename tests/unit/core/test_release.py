@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from packager.archive.checksums import update_checksums
+from packager.console import Console
 from packager.release import is_intact, publish, withdraw_unproved
+
+QUIET = Console(quiet=True, stream=io.StringIO())
 
 
 @pytest.fixture
@@ -23,7 +27,7 @@ def archives(tmp_path: Path) -> Path:
 
 
 def test_published_files_are_whole_and_listed(archives: Path, tmp_path: Path) -> None:
-    sums = publish(archives, tmp_path / "dist")
+    sums = publish(archives, tmp_path / "dist", "b-1.0", QUIET)
     assert sorted(sums) == ["b-1.0", "b-1.0.zip"]
     assert sorted(path.name for path in (tmp_path / "dist").iterdir()) == ["SHA256SUMS", "b-1.0", "b-1.0.zip"]
     subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=tmp_path / "dist", check=True)
@@ -31,17 +35,17 @@ def test_published_files_are_whole_and_listed(archives: Path, tmp_path: Path) ->
 
 
 def test_damage_in_the_output_folder_is_seen_and_does_not_reach_the_work_folder(archives: Path, tmp_path: Path) -> None:
-    sums = publish(archives, tmp_path / "dist")
+    sums = publish(archives, tmp_path / "dist", "b-1.0", QUIET)
     with (tmp_path / "dist" / "b-1.0.zip").open("r+b") as stream:
         stream.truncate(10)
     assert not is_intact(tmp_path / "dist", sums)
     assert (archives / "b-1.0.zip").read_bytes() == b"zip" * 1000
-    publish(archives, tmp_path / "dist")
+    publish(archives, tmp_path / "dist", "b-1.0", QUIET)
     assert is_intact(tmp_path / "dist", sums)
 
 
 def test_missing_folder_or_file_is_not_intact(archives: Path, tmp_path: Path) -> None:
-    sums = publish(archives, tmp_path / "dist")
+    sums = publish(archives, tmp_path / "dist", "b-1.0", QUIET)
     (tmp_path / "dist" / "b-1.0" / "f").unlink()
     (tmp_path / "dist" / "b-1.0").rmdir()
     assert not is_intact(tmp_path / "dist", sums)
@@ -57,10 +61,51 @@ def test_missing_folder_or_file_is_not_intact(archives: Path, tmp_path: Path) ->
 )
 def test_only_what_was_never_proved_is_withdrawn(archives: Path, tmp_path: Path, report: str, stays: bool) -> None:
     dist = tmp_path / "dist"
-    publish(archives, dist)
+    publish(archives, dist, "b-1.0", QUIET)
     (dist / "b-1.0.report.json").write_text(report)
     (dist / "b-1.0.1.zip").write_text("another release")
     withdraw_unproved(dist, "b-1.0")
     assert (dist / "b-1.0.zip").exists() is stays
     assert (dist / "b-1.0.1.zip").exists()
     assert ("b-1.0.zip" in (dist / "SHA256SUMS").read_text()) is stays
+
+
+def _finished(folder: Path, *names: str) -> Path:
+    folder.mkdir()
+    for name in names:
+        (folder / name).write_bytes(name.encode())
+    update_checksums(folder, {name: hashlib.sha256(name.encode()).hexdigest() for name in names})
+    return folder
+
+
+def test_parts_of_an_earlier_build_go_and_nothing_else(tmp_path: Path) -> None:
+    dist = tmp_path / "dist"
+    thirds = [f"b-1.0-part{number}of3.zip" for number in (1, 2, 3)]
+    publish(_finished(tmp_path / "first", *thirds, "b-1.0.tar.zst", "b-1.0.manifest.json"), dist, "b-1.0", QUIET)
+    publish(_finished(tmp_path / "other", "b-1.0.1.zip", "b-1.0-cu128.zip"), dist, "b-1.0-cu128", QUIET)
+    (dist / thirds[2]).write_text("somebody put another file here")
+    (dist / "b-1.0-part1of9.zip").write_text("never listed")
+    (dist / "b-1.0-notes.zip").write_text("no archive of ours")
+    update_checksums(dist, {"b-1.0-notes.zip": hashlib.sha256(b"no archive of ours").hexdigest()})
+    console = Console(stream=io.StringIO())
+    publish(_finished(tmp_path / "second", "b-1.0.zip", "b-1.0.manifest.json"), dist, "b-1.0", console)
+    kept = {"b-1.0.zip", "b-1.0.manifest.json", "b-1.0.1.zip", "b-1.0-cu128.zip", "b-1.0-notes.zip"}
+    kept |= {thirds[2], "b-1.0-part1of9.zip"}
+    assert {path.name for path in dist.iterdir()} == kept | {"SHA256SUMS"}
+    assert [warning for warning in console.warnings if thirds[2] in warning]
+    listed = (dist / "SHA256SUMS").read_text()
+    assert "b-1.0.zip" in listed
+    assert thirds[0] not in listed
+    assert "b-1.0.tar.zst" not in listed
+
+
+def test_a_zip_that_became_parts_and_parts_that_became_more(tmp_path: Path) -> None:
+    dist = tmp_path / "dist"
+    publish(_finished(tmp_path / "1", "b-1.0.zip"), dist, "b-1.0", QUIET)
+    halves = ["b-1.0-part1of2.zip", "b-1.0-part2of2.zip"]
+    publish(_finished(tmp_path / "2", *halves), dist, "b-1.0", QUIET)
+    assert sorted(path.name for path in dist.iterdir()) == ["SHA256SUMS", *halves]
+    thirds = [f"b-1.0-part{number}of3.zip" for number in (1, 2, 3)]
+    publish(_finished(tmp_path / "3", *thirds), dist, "b-1.0", QUIET)
+    assert sorted(path.name for path in dist.iterdir()) == ["SHA256SUMS", *thirds]
+    subprocess.run(["sha256sum", "--check", "--quiet", "--strict", "SHA256SUMS"], cwd=dist, check=True)

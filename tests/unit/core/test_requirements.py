@@ -113,7 +113,24 @@ def test_options_behind_a_requirement_are_on_record(tmp_path: Path) -> None:
     ]
 
 
-@given(st.text(max_size=80) | st.from_regex(r"[a-z@+:/.#=<>\[\]; -]{0,60}", fullmatch=True))
+WORDS = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,8}", fullmatch=True)
+ADDRESSES = st.builds(
+    lambda kind, path, end, reference, egg, folder, marker: (
+        f"{kind}https://a.example/{path}{end}{reference}"
+        + (f"#egg={egg}&subdirectory={folder}" if egg and folder else f"#egg={egg}" if egg else "")
+        + marker
+    ),
+    st.sampled_from(["", "git+", "name @ ", "name @ git+"]),
+    WORDS,
+    st.sampled_from(["", "/", ".git", "-1.0-py3-none-any.whl", ".zip", "?x=1"]),
+    st.sampled_from(["", "@main", "@v1.0"]),
+    st.just("") | WORDS,
+    st.just("") | WORDS,
+    st.sampled_from(["", "; os_name == 'nt'", " ;python_version>'3'", "; nonsense", "  --hash=sha256:00"]),
+)
+
+
+@given(st.text(max_size=80) | ADDRESSES | st.from_regex(r"[a-z@+:/.#=<>\[\]; -]{0,60}", fullmatch=True))
 def test_what_is_kept_stays_as_it_is(text: str) -> None:
     """Sanitising is idempotent: what passed once passes again, unchanged and with nothing left out."""
     once = parse_requirements([(1, text)], file="x")
@@ -121,16 +138,42 @@ def test_what_is_kept_stays_as_it_is(text: str) -> None:
     assert again == Requirements(kept=once.kept)
 
 
-def test_bare_addresses_tell_their_name(tmp_path: Path) -> None:
-    text = (
-        "https://example.org/insightface-0.7.3-cp311-cp311-win_amd64.whl\n"
-        "git+https://github.com/org/some_repo.git@v1\ngit+https://github.com/org/x#egg=real-name\n"
-    )
-    assert kept(read(tmp_path, text)) == [
-        "insightface @ https://example.org/insightface-0.7.3-cp311-cp311-win_amd64.whl",
-        "some_repo @ git+https://github.com/org/some_repo.git@v1",
-        "real-name @ git+https://github.com/org/x",
-    ]
+@pytest.mark.parametrize(
+    ("line", "requirement"),
+    [
+        ("https://a.example/torch_x/kit-0.17-cp311-cp311-win_amd64.whl", "kit @ LINE"),
+        (
+            'https://a.example/kit-1-cp311-cp311-win_amd64.whl; (python_version >= "3.11" and os_name == "nt")',
+            'kit @ https://a.example/kit-1-cp311-cp311-win_amd64.whl ; (python_version >= "3.11" and os_name == "nt")',
+        ),
+        ("git+https://a.example/org/some_repo.git@v1", "some_repo @ LINE"),
+        ("git+https://a.example/org/some_repo/", "some_repo @ git+https://a.example/org/some_repo/"),
+        ("git+https://a.example/org/x#egg=real-name", "real-name @ git+https://a.example/org/x"),
+        (
+            "git+https://a.example/org/x.git@main#egg=part&subdirectory=src/part",
+            "part @ git+https://a.example/org/x.git@main#subdirectory=src/part",
+        ),
+        (
+            "git+https://a.example/org/many.git@main#subdirectory=submodules/one-of-many",
+            "one-of-many @ git+https://a.example/org/many.git@main#subdirectory=submodules/one-of-many",
+        ),
+        ("qrcode[pil]", "qrcode[pil]"),
+        ("kit[made-up]", "kit[made-up]"),
+        ("kit[timm]>=4.50.0,!=4.50.*", "kit[timm]>=4.50.0,!=4.50.*"),
+        ("ninja~=1.11.1.4", "ninja~=1.11.1.4"),
+        ("A_B.c", "A_B.c"),
+        (
+            "kit>=0.50,<1; (sys_platform == 'linux' and platform_machine == 'x86_64') or sys_platform == 'darwin'",
+            "LINE",
+        ),
+    ],
+)
+def test_odd_lines_of_real_nodes(tmp_path: Path, line: str, requirement: str) -> None:
+    """Each kind was met in a public node's file; names and addresses are ours. LINE is the line itself."""
+    found = read(tmp_path, f"{line}\r\n")
+    assert kept(found) == [requirement.replace("LINE", line)]
+    assert not found.removed
+    Requirement(kept(found)[0])
 
 
 def test_includes_stay_inside_the_repository(tmp_path: Path) -> None:

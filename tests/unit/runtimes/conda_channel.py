@@ -11,7 +11,7 @@ import shutil
 import sys
 import tarfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +34,10 @@ def make_package(
     depends: list[str],
     placeholders: Mapping[str, str] | None = None,
     python_package: bool = False,
+    entry_points: Sequence[str] = (),
     more: Mapping[str, Any] | None = None,
 ) -> None:
-    """`placeholders`: path -> text or binary. `python_package`: a `noarch: python` one without entry points."""
+    """`placeholders`: path -> text or binary. `python_package`: a `noarch: python` one with these `entry_points`."""
     entries = []
     for path in sorted(content.rglob("*")):
         if path.is_dir() and not path.is_symlink():
@@ -59,17 +60,23 @@ def make_package(
         "depends": depends,
         "subdir": subdir,
         "timestamp": _TIME * 1000,
+        "license": "MIT",
         **({"noarch": "python"} if python_package else {}),
         **(more or {}),
     }
     information = {"index.json": index, "paths.json": {"paths": entries, "paths_version": 1}, "about.json": {}}
     if python_package:
-        information["link.json"] = {"noarch": {"type": "python", "entry_points": []}, "package_metadata_version": 1}
+        information["link.json"] = {
+            "noarch": {"type": "python", "entry_points": list(entry_points)},
+            "package_metadata_version": 1,
+        }
     folder = channel / subdir
     folder.mkdir(parents=True, exist_ok=True)
     with conda_builder(f"{name}-{version}-0", str(folder), compression_level=1) as archive:
-        for member, value in information.items():
-            data = json.dumps(value).encode()
+        texts = {member: json.dumps(value) for member, value in information.items()}
+        texts |= {"licenses/LICENSE.txt": f"the licence of {name}\n"}
+        for member, text in texts.items():
+            data = text.encode()
             header = tarfile.TarInfo(f"info/{member}")
             header.size, header.mtime = len(data), _TIME
             archive.addfile(header, io.BytesIO(data))
@@ -77,8 +84,13 @@ def make_package(
             archive.add(str(content / entry["_path"]), entry["_path"], filter=anonymize)
 
 
-def make_channel(channel: Path, python: Path, version: str, work: Path) -> None:
-    """`python`: a self-contained prefix, which becomes package `python`. Beside it pip and `extra`."""
+def make_channel(
+    channel: Path, python: Path, version: str, work: Path, *, placeholders: Mapping[str, str] | None = None
+) -> None:
+    """`python`: a self-contained prefix, which becomes package `python`. Beside it pip and `extra`.
+
+    `placeholders`: files of `python` that hold PLACEHOLDER, as of make_package.
+    """
     subdir = targets.current().conda_subdir
     content = work / "python"
     shutil.copytree(python, content, symlinks=True)
@@ -99,7 +111,12 @@ def make_channel(channel: Path, python: Path, version: str, work: Path) -> None:
         version=version,
         subdir=subdir,
         depends=[],
-        placeholders={"bin/where-am-i": "text", "etc/settings.conf": "text", "lib/table.bin": "binary"},
+        placeholders={
+            "bin/where-am-i": "text",
+            "etc/settings.conf": "text",
+            "lib/table.bin": "binary",
+            **(placeholders or {}),
+        },
         more={"python_site_packages_path": f"lib/python{minor}/site-packages"},
     )
     wheel = next(Path(sys.base_prefix).glob("lib/python3*/ensurepip/_bundled/pip-*.whl"))
@@ -131,15 +148,19 @@ def make_installer(release: Path) -> Path:
     stand_in = Path(__file__).with_name("conda_stand_in.py")
     installer.write_text(
         f"""#!/bin/sh
-[ "$1 $2" = "-b -p" ] && [ $# = 3 ] || exit 3
-case $3 in *" "*) echo "cannot install into a folder with a space" >&2; exit 1;; esac
-[ -e "$3" ] && {{ echo "already exists: $3" >&2; exit 1; }}
-mkdir -p "$3/bin"
-cat >"$3/bin/conda" <<'END'
+batch=0 update=0 prefix=$HOME/miniforge3
+while getopts bfhup:s option; do
+  case $option in b) batch=1;; u) update=1;; p) prefix=$OPTARG;; *) exit 3;; esac
+done
+[ $batch = 1 ] || {{ echo "would ask for the licence" >&2; exit 3; }}
+case $prefix in *" "*) echo "cannot install into a folder with a space" >&2; exit 1;; esac
+[ -e "$prefix" ] && [ $update = 0 ] && {{ echo "already exists: $prefix" >&2; exit 1; }}
+mkdir -p "$prefix/bin"
+cat >"$prefix/bin/conda" <<'END'
 #!/bin/sh
 exec "{sys.executable}" "{stand_in}" "$@"
 END
-chmod +x "$3/bin/conda"
+chmod +x "$prefix/bin/conda"
 """
     )
     digest = hashlib.sha256(installer.read_bytes()).hexdigest()

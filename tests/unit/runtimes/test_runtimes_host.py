@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -20,7 +21,7 @@ from packager.console import Console
 from packager.elf import glibc_floor
 from packager.errors import InputError
 from packager.filesystem import tree_digest, walk_files
-from packager.runtimes import HostRuntime, RuntimeRequest
+from packager.runtimes import HostRuntime, RuntimeRequest, locked_identity
 from packager.runtimes.interpreter import describe
 
 _IMPORT_ALL = """
@@ -242,3 +243,12 @@ def test_runs_on_a_pristine_system(provisioned: Provisioned) -> None:
     )
     assert finished.returncode == 0, finished.stderr
     assert json.loads(finished.stdout)["prefix"] == "/opt/ü b/python"
+
+
+def test_what_a_lock_holds_is_known_without_looking_at_each_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    request = RuntimeRequest(python=None, target=targets.current())
+    expected = locked_identity(HostRuntime().inspect(request))
+    monkeypatch.setattr("packager.runtimes.host.plan_copy", lambda *_, **__: pytest.fail("planned a copy"))
+    assert HostRuntime().identify(request) == expected == {"name": "host", "python": platform.python_version()}
+    with pytest.raises(InputError, match="is wanted"):
+        HostRuntime().identify(dataclasses.replace(request, python="2.7"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -9,6 +10,7 @@ import subprocess
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import jsonschema
 import pytest
@@ -16,18 +18,26 @@ import yaml
 
 from packager import targets
 from packager.bundle import BundleTree
+from packager.cli import main
 from packager.console import Console
 from packager.errors import FetchError, InputError, PackagerError
+from packager.fetch.cache import Cache
 from packager.fetch.mirrors import Mirrors
 from packager.filesystem import tree_digest
+from packager.gather_runtime import gather_runtime
+from packager.lock import Lock
+from packager.origins import Origins
+from packager.papers.inventory import inventory
 from packager.process import CommandError
+from packager.recipe import load_recipe
 from packager.runtimes import HostRuntime, MiniforgeRuntime, RuntimeFacts, RuntimeRequest
 from packager.runtimes.installation import tool_folder
 from packager.runtimes.packing import pack
+from packager.settings import Settings
 
 pytest.importorskip("rattler", reason="py-rattler has no wheel for this machine")
 
-from conda_channel import PLACEHOLDER, make_channel, make_installer
+from conda_channel import PLACEHOLDER, index, make_channel, make_installer, make_package
 
 _FOLDER = Path(sys.modules[MiniforgeRuntime.__module__].__file__ or "").parent
 _QUIET = Console(quiet=True)
@@ -105,8 +115,50 @@ def test_the_table_follows_its_schema() -> None:
 def test_every_package_is_known_by_address_and_hash(world: World) -> None:
     head, *lines = world.facts.identity["explicit"].splitlines()
     assert head == "@EXPLICIT"
-    assert sorted(line.rpartition("/")[2].split("-")[0] for line in lines) == ["extra", "pip", "python"]
-    assert all(len(line.partition("#")[2]) == 64 for line in lines)
+    assert [line.rpartition("/")[2].split("-")[0] for line in lines] == ["extra", "python", "pip"], "dependencies first"
+    for line in lines:
+        url, _, digest = line.partition("#sha256:")
+        assert hashlib.sha256(Path(unquote(urlsplit(url).path)).read_bytes()).hexdigest() == digest
+
+
+def test_a_gathered_python_is_made_where_neither_channel_nor_installer_is(
+    world: World, own_cache: Path, tmp_path: Path
+) -> None:
+    """As `packager download` and then `build --offline` do; what cannot be had is told all at once."""
+    recipe_file = tmp_path / "recipe.json"
+    document = {"schema_version": 2, "version_id": "t", "comfy": {"repo": "https://example.org/c"}}
+    recipe_file.write_text(json.dumps({**document, "runtime": "miniforge"}))
+    explicit = world.facts.identity["explicit"]
+    runtime = {"name": "miniforge", "python": world.facts.python_version, "explicit": explicit}
+    lock = Lock(
+        version_id="t",
+        recipe_digest="",
+        target=world.request.target.name,
+        accelerator=None,
+        runtime=runtime,
+        repositories=(),
+        packages=(),
+    )
+    origins = Origins(settings=Settings(), cache=Cache(own_cache), mirrors=world.request.mirrors)
+    means = {"target": world.request.target, "origins": origins, "console": _QUIET}
+    pantry = tmp_path / "pantry"
+    mirrors = gather_runtime(load_recipe(recipe_file), lock, pantry, **means)
+    assert len(mirrors) == len(explicit.splitlines()) + 1  # an installer with its checksum, and @EXPLICIT is no package
+    away = [world.folder / "channel", world.folder / "github"]
+    for folder in away:
+        folder.rename(folder.with_name(f"{folder.name} away"))
+    try:
+        own = Mirrors.from_pairs({url: str(pantry / path) for url, path in mirrors.items()})
+        facts = MiniforgeRuntime().inspect(replace(world.request, explicit=explicit, mirrors=own, offline=True))
+        missing = [line.partition("#")[0].rpartition("/")[2] for line in explicit.splitlines()[1:]]
+        empty = {**means, "origins": replace(origins, cache=Cache(tmp_path / "empty"))}
+        with pytest.raises(FetchError) as caught:
+            gather_runtime(load_recipe(recipe_file), lock, tmp_path / "other", **empty)
+    finally:
+        for folder in away:
+            folder.with_name(f"{folder.name} away").rename(folder)
+    assert facts.identity["explicit"] == explicit
+    assert all(name in str(caught.value) for name in [*missing, world.request.target.miniforge_installer])
 
 
 def test_a_packed_python_runs_where_it_was_not_made_after_the_environment_is_gone(
@@ -124,6 +176,27 @@ def test_a_packed_python_runs_where_it_was_not_made_after_the_environment_is_gon
         hidden.rename(world.environment)
     assert said.stdout.strip() == str(moved), said.stderr
     assert (moved / "share/extra.txt").read_text() == "extra\n"
+
+
+def test_licence_texts_of_conda_packages_come_along_and_into_the_papers(
+    world: World, shared_cache: Path, tmp_path: Path
+) -> None:
+    tree = _provision(world, tmp_path / "a")
+    assert (tree.prefix / "share/licenses/extra/LICENSE.txt").read_text() == "the licence of extra\n"
+    tree.app.mkdir()
+    empty = Lock(
+        version_id="x", recipe_digest="0", target=tree.target.name, accelerator=None,
+        runtime={"name": "miniforge", "python": tree.python_version}, repositories=(), packages=(),
+    )  # fmt: skip
+    found = {component.name: component for component in inventory(tree, empty)}
+    # each once: pip's dist-info is the conda package's; the stand-in's Python brings system libraries of its own
+    own = [component.name for component in inventory(tree, empty) if component.origin != "system"]
+    assert sorted(own) == ["extra", "pip", "python"]
+    extra = found["extra"]
+    assert (extra.origin, extra.licences, [text.name for text in extra.texts]) == ("conda", ("MIT",), ["LICENSE.txt"])
+    assert extra.ref.startswith("pkg:conda/extra@")
+    assert {name for name, _ in extra.hashes} >= {"SHA-256"}
+    assert found["python"].ref in found["pip"].needs
 
 
 def test_text_prefixes_are_filled_in_and_binary_ones_left_whole(
@@ -180,6 +253,44 @@ def test_a_lock_with_another_hash_is_refused(world: World, own_cache: Path) -> N
     request = replace(world.request, explicit=explicit.strip()[:-1] + ("0" if last != "0" else "1") + "\n")
     with pytest.raises(CommandError, match="not in the channel with this hash"):
         MiniforgeRuntime().inspect(request)
+
+
+def test_a_lock_keeps_its_conda_packages_until_the_recipe_or_its_author_asks_for_others(
+    world: World, shared_cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On the command line. The channel gets a newer `extra` after the first lock."""
+    channel = Path(shutil.copytree(world.folder / "channel", tmp_path / "channel"))
+    (tmp_path / "core").mkdir()
+    (tmp_path / "core" / "main.py").write_text("")
+    recipe = {
+        "schema_version": 2,
+        "version_id": "demo",
+        "comfy": {"repo": "core"},
+        "channels": [channel.as_uri()],
+        "conda_packages": ["extra"],
+    }
+    mirror = f"https://github.com/={world.folder / 'github'}/"
+
+    def extra(*words: str, command: str = "lock", **changes: object) -> str:
+        (tmp_path / "demo.json").write_text(json.dumps({**recipe, **changes}))
+        means = ["--mirror", mirror, "--work", str(tmp_path / "work"), "--json"]
+        assert main([command, str(tmp_path / "demo.json"), *means, *words]) == 0
+        told = json.loads(capsys.readouterr().out)
+        runtime = (told if command == "lock" else told["lock"])["runtime"]
+        assert runtime["name"] == "miniforge", "the default"
+        (line,) = (line for line in runtime["explicit"].splitlines() if "/extra-" in line)
+        return line.rpartition("/")[2].partition("#")[0]
+
+    assert extra() == "extra-1.0-0.conda"
+    subdir = world.request.target.conda_subdir
+    make_package(channel, world.folder / "work" / "extra", name="extra", version="2.0", subdir=subdir, depends=[])
+    index(channel)
+    assert extra() == "extra-1.0-0.conda"
+    assert extra("--dry-run", command="build") == "extra-1.0-0.conda"
+    assert extra(description="another") == "extra-1.0-0.conda", "a change that has nothing to do with it"
+    assert extra(conda_packages=["extra=2"]) == "extra-2.0-0.conda"
+    assert extra(conda_packages=["extra<2"]) == "extra-1.0-0.conda"
+    assert extra("--upgrade") == "extra-2.0-0.conda"
 
 
 def test_an_environment_cut_short_is_made_anew(world: World, own_cache: Path) -> None:
@@ -266,3 +377,10 @@ def test_what_is_no_environment_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(PackagerError, match="not a conda environment"):
         pack(tmp_path / "empty", tmp_path / "packed", known_as=tmp_path / "packed")
+
+
+def test_an_environment_without_python_is_refused(world: World, own_cache: Path) -> None:
+    head, *lines = world.facts.identity["explicit"].splitlines()
+    extra = next(line for line in lines if "/extra-" in line)
+    with pytest.raises(InputError, match=r"(?s)holds no Python.*remedy: do not exclude python"):
+        MiniforgeRuntime().inspect(replace(world.request, explicit=f"{head}\n{extra}\n"))
