@@ -321,7 +321,13 @@ class Stages:
             "launch": {"args": list(recipe.launch_args)},
             "system_libraries": list(recipe.system_libraries),
             "repositories": [
-                {"name": repo.name, "commit": repo.commit, "tree": repo.tree} for repo in self.lock.repositories
+                {
+                    "name": repo.name,
+                    "url": repo.url if repo.url.startswith("https://") else None,  # a path here means nothing there
+                    "commit": repo.commit,
+                    "tree": repo.tree,
+                }
+                for repo in self.lock.repositories
             ],
             "created_from": {"recipe_digest": recipe.digest, "lock_digest": self.lock.digest},
         }

@@ -39,11 +39,6 @@ class Bundle:
     def python(self) -> Path:
         return python_of(self.base or self.root)
 
-    def python_command(self, *flags: str) -> list[str]:
-        """The words that start Python with `flags`, in front of `-m`, `-c` or a script; an instance's sees its layer."""
-        layer = [str(self.base / "portable" / "layer.py"), str(self.root)] if self.base else []
-        return [str(self.python), *flags, *layer]
-
     @property
     def app_dir(self) -> Path:
         return self.root / self.app

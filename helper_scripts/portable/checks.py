@@ -62,8 +62,8 @@ def import_faults(bundle: Bundle, modules: Sequence[str]) -> dict[str, str]:
     if not modules:
         return {}
     limit = limits()["import_seconds"]
-    safe = ["-P"] if _knows_safe_path(bundle) else []
-    command = [*bundle.python_command("-s", *safe, "-B"), "-c", _IMPORT, json.dumps(list(modules))]
+    command = [str(bundle.python), "-s", "-P"] if _knows_safe_path(bundle) else [str(bundle.python), "-s"]
+    command += ["-B", "-c", _IMPORT, json.dumps(list(modules))]
     code, output, _ = _run(bundle, command, bundle.portable, limit)
     outcomes: dict[str, str | None] = {}
     for line in output.splitlines():

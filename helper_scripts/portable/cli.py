@@ -14,6 +14,7 @@ from portable import (
     info,
     interlock,
     model_commands,
+    node_commands,
     package_commands,
     programs,
     relocate_command,
@@ -116,6 +117,7 @@ def _parser() -> argparse.ArgumentParser:
 
     package_commands.add(commands)
     snapshot_commands.add(commands)
+    node_commands.add(commands)
 
     execute = commands.add_parser(
         "exec",

@@ -1,4 +1,4 @@
-"""The environment of a bundle's programs, and of an instance's: that of its base, with its own programs in front."""
+"""The environment of a bundle's programs, and of an instance's: that of its base, with its own packages in front."""
 
 from __future__ import annotations
 
@@ -14,15 +14,18 @@ def environment_of(
 ) -> dict[str, str]:
     """The whole environment for a program of `bundle`, when the caller's is `base` (this process's unless given).
 
-    Caches are shared with the base. In an instance that is `guarded`, pip itself installs and removes nothing: it
-    would change the base.
+    An instance's Python loads layer/sitecustomize.py. Caches are shared with its base. In an instance that is
+    `guarded`, pip itself installs and removes nothing: it would change the base.
     """
     found = environment(
         bundle.base or bundle.root, os.environ if base is None else base, recipe_env=bundle.env, windows=windows
     )
+    found.pop("PORTABLE_INSTANCE", None)
     if bundle.base is not None:
         folder = bundle.root / "python" / ("Scripts" if windows else "bin")
         found["PATH"] = os.pathsep.join([str(folder), found["PATH"]])
+        found["PYTHONPATH"] = str(bundle.base / "portable" / "layer")
+        found["PORTABLE_INSTANCE"] = str(bundle.root)
         if guarded:
             found["PIP_REQUIRE_VIRTUALENV"] = "1"
     return found

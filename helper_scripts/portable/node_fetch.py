@@ -37,7 +37,10 @@ class SameError(Exception):
 def fetch(
     source: Source, work: Path, environ: Mapping[str, str], *, have: Origin | None, use_git: bool, say: Say
 ) -> Got:
-    """Get the node into the empty folder `work`. Raises SameError if it is what `have` says already, else HelperError."""
+    """Get the node into the empty folder `work`.
+
+    Raises SameError if it is what `have` says already, else HelperError.
+    """
     say(f"fetching {source}")
     if source.kind == "registry":
         return _from_registry(source, work, environ, have, say)
@@ -106,48 +109,58 @@ def _origin(source: Source, **facts: str) -> Origin:
 # -- with git ----------------------------------------------------------------------------------------------------------
 
 
-def _with_git(git: str, source: Source, work: Path, environ: Mapping[str, str], have: Origin | None) -> Got:
+@dataclass(frozen=True, kw_only=True)
+class _Git:
+    """git without hooks, questions, or other ways than https (and http to this very machine if `plain`)."""
+
+    program: str
+    environ: Mapping[str, str]
+    plain: bool
+
+    def run(self, cwd: Path, *words: str) -> str:
+        """What git prints. Raises HelperError."""
+        safe = ["protocol.allow=never", "protocol.https.allow=always", f"core.hooksPath={os.devnull}"]
+        safe += ["core.fsmonitor=false", f"protocol.http.allow={'always' if self.plain else 'never'}"]
+        command = [self.program, *(word for setting in safe for word in ("-c", setting)), *words]
+        env = {name: value for name, value in self.environ.items() if not name.startswith("GIT_")}
+        env |= {"GIT_TERMINAL_PROMPT": "0", "GIT_ASKPASS": "", "LC_ALL": "C"}
+        try:
+            done = subprocess.run(
+                command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8",
+                errors="replace", timeout=_TIMEOUT, check=False,
+            )  # fmt: skip
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise HelperError(f"git cannot be run ({error}); --no-git does without.") from error
+        if done.returncode != 0:
+            told = "\n".join(done.stderr.strip().splitlines()[-4:])
+            raise HelperError(f"git could not get it; --no-git does without git.\n{told}")
+        return done.stdout
+
+
+def _with_git(program: str, source: Source, work: Path, environ: Mapping[str, str], have: Origin | None) -> Got:
     if have and have.commit and commit_of(source, environ) == have.commit:
         raise SameError
+    git = _Git(program=program, environ=environ, plain=source.address.startswith("http://"))
     tree = work / "repository"
     url = f"{source.address}.git"
     if source.ref and _COMMIT.fullmatch(source.ref):
         tree.mkdir()
-        _git(git, tree, environ, "init", "--quiet")
-        _git(git, tree, environ, "remote", "add", "origin", url)
-        _git(git, tree, environ, "fetch", "--quiet", "--depth=1", "origin", source.ref)
-        _git(git, tree, environ, "checkout", "--quiet", "--detach", "FETCH_HEAD")
+        git.run(tree, "init", "--quiet")
+        git.run(tree, "remote", "add", "origin", url)
+        git.run(tree, "fetch", "--quiet", "--depth=1", "origin", source.ref)
+        git.run(tree, "checkout", "--quiet", "--detach", "FETCH_HEAD")
     else:
         branch = [f"--branch={source.ref}"] if source.ref else []
-        _git(git, work, environ, "clone", "--quiet", "--depth=1", *branch, "--", url, str(tree))
+        git.run(work, "clone", "--quiet", "--depth=1", *branch, "--", url, str(tree))
     if (tree / ".gitmodules").exists():
-        _git(git, tree, environ, "submodule", "update", "--quiet", "--init", "--recursive", "--depth=1")
-    commit = _git(git, tree, environ, "rev-parse", "HEAD").strip()
+        git.run(tree, "submodule", "update", "--quiet", "--init", "--recursive", "--depth=1")
+    commit = git.run(tree, "rev-parse", "HEAD").strip()
     _refuse_links_out(tree)
     exclude = tree / ".git/info/exclude"
     exclude.parent.mkdir(exist_ok=True)
     with exclude.open("a", encoding="utf-8") as stream:
         stream.write("/.portable-node.json\n")
     return Got(tree=tree, origin=_origin(source, commit=commit))
-
-
-def _git(git: str, cwd: Path, environ: Mapping[str, str], *words: str) -> str:
-    """Run git without hooks, questions, or other ways than http; its output. Raises HelperError."""
-    safe = ["-c", "protocol.allow=never", "-c", "protocol.https.allow=always", "-c", "protocol.http.allow=always"]
-    command = [git, *safe, "-c", f"core.hooksPath={os.devnull}", "-c", "core.fsmonitor=false", *words]
-    env = {name: value for name, value in environ.items() if not name.startswith("GIT_")}
-    env |= {"GIT_TERMINAL_PROMPT": "0", "GIT_ASKPASS": "", "LC_ALL": "C"}
-    try:
-        done = subprocess.run(
-            command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8",
-            errors="replace", timeout=_TIMEOUT, check=False,
-        )  # fmt: skip
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise HelperError(f"git cannot be run ({error}); --no-git does without.") from error
-    if done.returncode != 0:
-        told = "\n".join(done.stderr.strip().splitlines()[-4:])
-        raise HelperError(f"git could not get it; --no-git does without git.\n{told}")
-    return done.stdout
 
 
 def _refuse_links_out(tree: Path) -> None:

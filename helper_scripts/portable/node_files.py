@@ -1,8 +1,9 @@
 """Whose the files in a node's folder are: the node's own, or the user's, which are never lost.
 
 `.portable-node.json` in the folder tells where the node came from and the sha256 of each file it brought or its
-install.py made. A node that came with the bundle is told by the manifest. Whatever else lies in the folder, or has other
-content, is the user's: it stays through an update, and is put into ComfyUI/user/removed-nodes when the node goes away.
+install.py made. A node that came with the bundle is told by the manifest. Whatever else lies in the folder, or has
+other content, is the user's: it stays through an update, and is put into ComfyUI/user/removed-nodes when the node goes
+away.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class Origin:
 
 @dataclass(frozen=True, kw_only=True)
 class Known:
-    """What is known of a node's folder: `files` are hex sha256 by path from it, None for a node that nothing tells of."""
+    """What is known of a node's folder: `files` are hex sha256 by path from it, None if nothing tells of them."""
 
     origin: Origin | None = None
     files: Mapping[str, str] | None = None
@@ -70,7 +71,7 @@ def own_path(bundle: Bundle, name: str) -> str:
 
 
 def walk(folder: Path) -> Iterator[str]:
-    """The files and links in `folder` by path from it, without the record, .git and bytecode; links are not followed."""
+    """The files and links in `folder`, by path from it, without the record, .git and bytecode. Links are not followed."""
     for base, folders, files in os.walk(folder):
         links = [name for name in folders if Path(base, name).is_symlink()]
         folders[:] = sorted(name for name in folders if name != ".git" and name not in links)
@@ -113,9 +114,11 @@ def _shipped(bundle: Bundle, name: str) -> Known:
             if entry["kind"] == "file" and entry["path"].startswith(start)
         }
         facts = json.loads((bundle.portable / "bundle.json").read_text(encoding="utf-8"))
-        for node in facts.get("nodes", ()):
-            if node["name"] == name and node.get("url"):
-                origin = Origin(kind="repository", address=node["url"], ref=None, commit=node.get("commit") or "")
+        for repository in facts.get("repositories", ()):
+            url = repository.get("url")
+            if repository["name"] == name and url:
+                commit = repository.get("commit") or ""
+                origin = Origin(kind="repository", address=url.removesuffix(".git"), ref=None, commit=commit)
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         pass
     return Known(origin=origin, files=files or None)

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,27 +32,33 @@ class Ran:
     warnings: tuple[str, ...]
 
 
-def run(bundle: Bundle, name: str, *, say: Say) -> Ran | None:
+def run(bundle: Bundle, name: str, *, wheels_dir: str | None, say: Say) -> Ran | None:
     """Run install.py of node `name`, if it has one. Its pip installs nothing, and says what it would (pip's dry run).
 
-    The files it makes in the node's folder count as the node's own from now on.
+    With `wheels_dir` its pip knows that folder alone, as the transaction does. The files it makes in the node's folder count as the node's own from now on.
     """
     folder = node_files.nodes_folder(bundle) / name
     if not (folder / "install.py").is_file():
         return None
     say(f"running install.py of {name}")
+    theirs = set(node_files.strays(bundle, name))
     before = {key: package.version for key, package in installed(bundle.root).items()}
     with tempfile.TemporaryDirectory(prefix="portable-") as scratch:
         log = Path(scratch, "pip.log")
         env = {**environment_of(bundle), "PYTHONDONTWRITEBYTECODE": "1", "PIP_DRY_RUN": "1", "PIP_LOG": str(log)}
-        if (bundle.portable / "lock.txt").is_file():
-            env["PIP_CONSTRAINT"] = (bundle.portable / "lock.txt").as_uri()  # an address, for a space divides paths here
-        code, output = _run(bundle.python_command("-s") + ["install.py"], folder, env, say)
+        if wheels_dir is not None:
+            env |= {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": Path(wheels_dir).absolute().as_uri()}
+        if (bundle.portable / "lock.txt").is_file():  # an address, for a space divides paths here
+            env["PIP_CONSTRAINT"] = (bundle.portable / "lock.txt").as_uri()
+        code, output = _run([str(bundle.python), "-s", "install.py"], folder, env, say)
         text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
     missing = frozenset(
-        "==".join(word.rsplit("-", 1)) for found in _WOULD.finditer(text) for word in found["names"].split() if "-" in word
+        "==".join(word.rsplit("-", 1))
+        for found in _WOULD.finditer(text)
+        for word in found["names"].split()
+        if "-" in word
     )
-    _count_as_own(bundle, name)
+    _count_as_own(bundle, name, theirs)
     warnings = []
     if code != 0:
         tail = "".join(f"\n    {line}" for line in output[-_TAIL:])
@@ -69,11 +75,16 @@ def _run(command: list[str], folder: Path, env: Mapping[str, str], say: Say) -> 
     """Exit code, None if it took too long; and the lines it printed, which are told as they come."""
     lines: list[str] = []
     late = threading.Event()
+
+    def end() -> None:
+        late.set()
+        checks.kill(process)
+
     with subprocess.Popen(
         command, cwd=folder, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         encoding="utf-8", errors="replace",
     ) as process:  # fmt: skip
-        timer = threading.Timer(checks.limits()["start_seconds"], lambda: (late.set(), checks.kill(process)))
+        timer = threading.Timer(checks.limits()["start_seconds"], end)
         timer.start()
         try:
             for line in process.stdout or ():
@@ -87,19 +98,16 @@ def _run(command: list[str], folder: Path, env: Mapping[str, str], say: Say) -> 
     return (None if late.is_set() else process.returncode), lines
 
 
-def _count_as_own(bundle: Bundle, name: str) -> None:
-    """Add what install.py made to the record; what the user had in the folder before stays the user's."""
-    folder = node_files.nodes_folder(bundle) / name
-    known = node_files.known(bundle, name)
+def _count_as_own(bundle: Bundle, name: str, theirs: Collection[str]) -> None:
+    """Add what install.py made to the record; `theirs`, what the user had in the folder before, stays the user's."""
+    folder, known = node_files.nodes_folder(bundle) / name, node_files.known(bundle, name)
     if known.origin is None or known.files is None:
         return
-    theirs = set(known.carried)
-    files = {
-        path: sha256_of(folder / path)
-        for path in node_files.walk(folder)
-        if path not in theirs and not (folder / path).is_symlink()
-    }
-    node_files.write_record(folder, known.origin, {**files, **{path: known.files[path] for path in theirs if path in known.files}}, known.carried)
+    files = {path: digest for path, digest in known.files.items() if path in theirs}
+    for path in node_files.walk(folder):
+        if path not in theirs and not (folder / path).is_symlink():
+            files[path] = sha256_of(folder / path)
+    node_files.write_record(folder, known.origin, files)
 
 
 def refuse_local_commits(folder: Path, environ: Mapping[str, str], force: bool) -> None:
@@ -110,8 +118,11 @@ def refuse_local_commits(folder: Path, environ: Mapping[str, str], force: bool) 
     env = {key: value for key, value in environ.items() if not key.startswith("GIT_")}
     command = [git, "-c", f"core.hooksPath={os.devnull}", "-c", "core.fsmonitor=false"]
     command += ["log", "--oneline", "--branches", "--not", "--remotes"]
-    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, encoding="utf-8", errors="replace", check=False)
+    done = subprocess.run(
+        command, cwd=folder, env=env, capture_output=True, encoding="utf-8", errors="replace", check=False
+    )
     if done.returncode == 0 and done.stdout.strip():
         raise HelperError(
-            f"{folder} holds commits of your own:\n{done.stdout.strip()}\nNothing was changed. Push them, or add --force."
+            f"{folder} holds commits of your own:\n{done.stdout.strip()}\nNothing was changed. Push them, or add "
+            "--force."
         )

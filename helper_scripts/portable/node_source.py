@@ -99,7 +99,7 @@ def is_device(name: str) -> bool:
 
 
 def commit_of(source: Source, environ: Mapping[str, str]) -> str:
-    """The commit `source.ref` stands for now, asked of the repository as git asks (gitprotocol-http); git is not needed.
+    """The commit `source.ref` stands for now, asked of the repository as git asks (gitprotocol-http), without git.
 
     Raises HelperError if there is no such ref.
     """
@@ -112,7 +112,9 @@ def commit_of(source: Source, environ: Mapping[str, str]) -> str:
     names = ["HEAD"] if source.ref is None else [f"refs/{kind}/{source.ref}" for kind in ("heads", "tags")]
     found = next((refs[name] for name in (f"{names[-1]}^{{}}", *names) if name in refs), None)
     if found is None:
-        known = [name.split("/", 2)[2] for name in refs if name.startswith(("refs/heads/", "refs/tags/")) and "^" not in name]
+        known = [
+            name.split("/", 2)[2] for name in refs if name.startswith(("refs/heads/", "refs/tags/")) and "^" not in name
+        ]
         raise HelperError(
             f"{source.address} has no branch or tag {source.ref!r}; it has {', '.join(known[:8])}"
             f"{', ...' if len(known) > 8 else ''}. A commit must be written with all 40 digits."

@@ -70,6 +70,7 @@ class _Bringing:
             bundle, source, wish, done, replaced, say,
         )  # fmt: skip
         self.before: checks.Start | None = None
+        self.now: checks.Start | None = None
         self.details: dict[str, Any] = {"source": str(source)}
         self.warnings: list[str] = []
         self.missing: frozenset[str] = frozenset()
@@ -111,7 +112,7 @@ class _Bringing:
             )
 
     def run_install(self) -> list[str]:
-        ran = node_install.run(self.bundle, self.done.name, say=self.say)
+        ran = node_install.run(self.bundle, self.done.name, wheels_dir=self.wish.wheels_dir, say=self.say)
         if ran is None:
             return []
         if ran.missing - self.missing:
@@ -124,7 +125,7 @@ class _Bringing:
         if not self.wish.smoke:
             return []
         self.say("starting ComfyUI with the node")
-        now = checks.start_app(self.bundle)
+        self.now = now = checks.start_app(self.bundle)
         faults = now.worse_than(self.before or checks.Start(failed={}))
         if not faults or now.fault or self.done.name not in now.failed:
             return faults
@@ -197,6 +198,7 @@ def _bring(
         done.outcome.warnings += bringing.warnings
         if done.record is not None:
             done.state = "updated" if replaced else "added"
+            watch.remember(bundle, bringing.now)
         return done
 
 
@@ -204,29 +206,41 @@ def _yes() -> bool:
     return True
 
 
-def remove(bundle: Bundle, name: str, wish: Wish, *, command: Sequence[str], confirm: Callable[[], bool], say: Say) -> Done:
+def remove(
+    bundle: Bundle, name: str, wish: Wish, *, command: Sequence[str], confirm: Callable[[], bool], say: Say
+) -> Done:
     """Take a node away; the user's files in its folder are put beside. Packages stay, for others may use them."""
     known = _existing(bundle, name)
     done = Done(name=name, origin=known.origin)
     is_folder = (node_files.nodes_folder(bundle) / name).is_dir()
     done.kept = node_files.strays(bundle, name) if is_folder and known.files is not None else []
-    before = watch.remembered(bundle) or checks.start_app(bundle) if wish.smoke else None
+    node_install.refuse_local_commits(node_files.nodes_folder(bundle) / name, environment_of(bundle), wish.force)
+    before: checks.Start | None = None
+    now: list[checks.Start] = []
 
     def prepare(work: Path) -> Plan:
+        nonlocal before
         if not confirm():
             return Plan(summary="")
+        if wish.smoke:
+            before = watch.remembered(bundle) or checks.start_app(bundle)
         done.kept_in, changes = node_files.set_aside(bundle, name, done.kept, work)
         going = Change(path=node_files.own_path(bundle, name))
         return Plan(summary=f"remove {name}", changes=(going, *changes), details={"node": name})
 
     def check() -> list[str]:
-        return [] if before is None else checks.start_app(bundle).worse_than(before)
+        if before is None:
+            return []
+        say("starting ComfyUI without the node")
+        now.append(checks.start_app(bundle))
+        return now[0].worse_than(before)
 
     done.outcome.record = transaction.run(
         bundle, kind="node remove", command=command, prepare=prepare, checks=[check], say=say
     )
     if done.record is not None:
         done.state = "removed"
+        watch.remember(bundle, now[0] if now else None)
     return done
 
 

@@ -33,12 +33,12 @@ def add(commands: Any) -> None:
     install.add_argument("packages", nargs="*", metavar="PACKAGE", help="name, name==version, or path of a wheel")
     install.add_argument("-r", "--requirement", action="append", default=[], metavar="FILE", help="a requirements file")
     install.add_argument("--wheels-dir", metavar="DIR", help="take wheels from this folder alone, without a network")
-    _add_change_options(install)
+    add_change_options(install)
     install.set_defaults(action=_install)
 
     uninstall = commands.add_parser("uninstall", help="remove packages", description="Removes packages.", **raw)
     uninstall.add_argument("packages", nargs="+", metavar="PACKAGE", help="name of an installed package")
-    _add_change_options(uninstall)
+    add_change_options(uninstall)
     uninstall.set_defaults(action=_uninstall)
 
     listing = commands.add_parser("list", help="the installed packages", **raw)
@@ -46,7 +46,8 @@ def add(commands: Any) -> None:
     listing.set_defaults(action=_list)
 
 
-def _add_change_options(parser: argparse.ArgumentParser) -> None:
+def add_change_options(parser: argparse.ArgumentParser) -> None:
+    """The options of every command that changes the bundle."""
     parser.add_argument("--dry-run", action="store_true", help="show what would change, and change nothing")
     parser.add_argument("--yes", action="store_true", help="do not ask")
     parser.add_argument(
@@ -71,7 +72,7 @@ def _install(options: argparse.Namespace) -> int:
             bundle,
             request,
             command=command,
-            show=lambda plan: _show(plan, options),
+            show=lambda plan: show(plan, options),
             confirm=lambda: confirm(options),
             say=say,
         )
@@ -89,7 +90,7 @@ def _uninstall(options: argparse.Namespace) -> int:
             force=options.force,
             smoke=not options.no_smoke,
             command=command,
-            show=lambda plan: _show(plan, options),
+            show=lambda plan: show(plan, options),
             confirm=lambda: confirm(options),
             say=say,
         )
@@ -97,7 +98,8 @@ def _uninstall(options: argparse.Namespace) -> int:
     return DONE
 
 
-def _show(outcome: packages.Outcome, options: argparse.Namespace) -> None:
+def show(outcome: packages.Outcome, options: argparse.Namespace) -> None:
+    """Print what would change; what is left out of requirement files to stderr."""
     for item in outcome.left_out:
         say(f"{item.file}:{item.line}: left out {item.text!r}: it is {item.reason}")
     if options.json:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from portable.bundle import Bundle
-from portable.layers import environment_of
 from portable.errors import HelperError
+from portable.layers import environment_of
 
 _REMEDIES = Path(__file__).absolute().with_name("pip_remedies.json")
 
@@ -50,7 +50,13 @@ def complaints(bundle: Bundle) -> list[str]:
     """The lines of `pip check`, empty if all fits."""
     env = environment_of(bundle)
     finished = subprocess.run(
-        [*base_command(bundle), "check"], env=env, check=False, capture_output=True, encoding="utf-8", errors="replace"
+        [*base_command(bundle), "check"],
+        env=env,
+        cwd=bundle.portable,
+        check=False,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
     )
     if finished.returncode != 0 and not finished.stdout.strip():
         raise HelperError(f"pip cannot be run: {finished.stderr.strip()[-500:]}")
@@ -59,7 +65,8 @@ def complaints(bundle: Bundle) -> list[str]:
 
 def base_command(bundle: Bundle) -> list[str]:
     """The words that start pip. Bytecode is not written: what a check leaves behind would have to be put back."""
-    return [*bundle.python_command("-I", "-B", "-X", "utf8"), "-m", "pip"]
+    alone = "-I" if bundle.base is None else "-s"  # -I does not let an instance's packages be seen
+    return [str(bundle.python), alone, "-B", "-X", "utf8", "-m", "pip"]
 
 
 def explain(said: str) -> list[str]:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from portable.bundle import WINDOWS, Bundle, python_of
 from portable.environment import environment
-from portable.layers import environment_of
 from portable.errors import HelperError
+from portable.layers import environment_of
 
 
 def run_app(bundle: Bundle, arguments: Sequence[str]) -> int:
@@ -27,33 +27,33 @@ def run_app(bundle: Bundle, arguments: Sequence[str]) -> int:
 def app_command(bundle: Bundle, arguments: Sequence[str], *, windows: bool = WINDOWS) -> list[str]:
     """The words that start ComfyUI. On Windows its `--windows-standalone-build` opens the browser and such."""
     standalone = ["--windows-standalone-build"] if windows else []
-    return [*bundle.python_command("-s"), str(bundle.app_dir / "main.py"), *standalone, *bundle.launch_args, *arguments]
+    return [str(bundle.python), "-s", str(bundle.app_dir / "main.py"), *standalone, *bundle.launch_args, *arguments]
 
 
 def run_any(root: Path, command: Sequence[str], recipe_env: Mapping[str, str]) -> int:
     """Run `command` in the environment of the bundle in `root`; `python` and console scripts are the bundle's."""
-    return _run(command, environment(root, os.environ, recipe_env=recipe_env), [str(python_of(root))])
+    return _run(command, python_of(root), environment(root, os.environ, recipe_env=recipe_env))
 
 
 def run_in(bundle: Bundle, command: Sequence[str]) -> int:
     """As `run_any`, in a bundle or an instance that is described. An instance's pip may look, and change nothing."""
     env = environment_of(bundle, guarded=True)
-    own = bundle.root / "python" / "Scripts" if bundle.base and WINDOWS else None
-    found = shutil.which(command[0], path=env["PATH"]) if own else None
-    if own and found and Path(found).is_relative_to(own):  # a launcher knows no layer; the zip at its end does not care
-        command = ["python", found, *command[1:]]
-    return _run(command, env, bundle.python_command())
+    if bundle.base and WINDOWS:  # a launcher would look for Python beside it; the zip at its end runs under any
+        found = shutil.which(command[0], path=env["PATH"])
+        if found and Path(found).is_relative_to(bundle.root / "python"):
+            command = ["python", found, *command[1:]]
+    return _run(command, bundle.python, env)
 
 
-def _run(command: Sequence[str], env: Mapping[str, str], python: Sequence[str]) -> int:
+def _run(command: Sequence[str], python: Path, env: Mapping[str, str]) -> int:
     name, *arguments = command
     if name in ("python", "python3"):
-        program: Sequence[str | None] = python
+        program: str | None = str(python)
     else:
-        program = [shutil.which(name, path=env["PATH"])]
-    if program[0] is None or not Path(program[0]).exists():
+        program = shutil.which(name, path=env["PATH"])
+    if program is None or not Path(program).exists():
         raise HelperError(f"there is no program {name!r} in the bundle or on PATH.")
-    return _become([*(word for word in program if word), *arguments], env, cwd=None)
+    return _become([program, *arguments], env, cwd=None)
 
 
 def _become(command: Sequence[str], env: Mapping[str, str], *, cwd: Path | None) -> int:

@@ -37,7 +37,7 @@ class _Member:
 
 @dataclass(frozen=True, kw_only=True)
 class Unpacked:
-    """`tree` is the folder of the content; `links` what was left out; `comment` the zip's, where git writes the commit."""
+    """`tree` is the folder of the content, `links` what was left out, `comment` the zip's: git writes the commit there."""
 
     tree: Path
     links: tuple[str, ...]
@@ -92,14 +92,15 @@ def _plan(archive: Path, members: Iterator[_Member], limits: Mapping[str, int]) 
     for number, member in enumerate(members, 1):
         size += member.size
         if number > limits["files"] or size > limits["unpacked_bytes"]:
-            raise HelperError(
-                f"{archive.name} unpacks to more than {limits['unpacked_bytes'] / 1e9:.0f} GB or {limits['files']} files."
-            )
+            most = f"{limits['unpacked_bytes'] / 1e9:.0f} GB or {limits['files']} files"
+            raise HelperError(f"{archive.name} unpacks to more than {most}: it is refused.")
         path = check_name(member.name)
         for each, is_folder in [(path, member.is_folder), *((parent, True) for parent in path.parents if parent.parts)]:
             before = spelled.setdefault(str(each).casefold(), (str(each), is_folder))
             if before != (str(each), is_folder) or (each == path and not is_folder and path in plan):
-                raise HelperError(f"{archive.name} holds {str(each)!r} twice, in another spelling or kind: it is refused.")
+                raise HelperError(
+                    f"{archive.name} holds {str(each)!r} twice, in another spelling or kind: it is refused."
+                )
         if not member.is_folder:
             plan[path] = member
     if not plan:
