@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import http.client
 import json
+import re
 import ssl
 import urllib.error
 import urllib.request
@@ -17,6 +18,7 @@ from portable.errors import HelperError
 
 _BLOCK = 1024 * 1024
 _TIMEOUT = 60  # seconds without a byte
+_HOST = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|[0-9a-f:.]+")
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -31,7 +33,7 @@ def is_allowed(url: str) -> bool:
         host, login = parts.hostname or "", parts.username or parts.password
     except ValueError:
         return False
-    if not url.isprintable() or not url.isascii() or " " in url or "\\" in url or not host or login:
+    if not url.isprintable() or not url.isascii() or " " in url or "\\" in url or login or not _HOST.fullmatch(host):
         return False
     return parts.scheme == "https" or (parts.scheme == "http" and host in _LOOPBACK)
 

@@ -17,9 +17,9 @@ from portable.node_state import describe_node
 
 _ADD = """\
 Adds a custom node: its files, the packages it needs, and what its install.py makes, as one change that is all done or
-not at all. git is used if it is there, and is not needed. The bundle's lock holds: what the bundle was tested with stays
-as it is. ComfyUI is started once with the node; if the node cannot be imported you are asked whether it is to stay all
-the same, and with --yes, --json or without a terminal everything is put back as it was (exit code 1), unless --keep.
+not at all. git is used if it is there, and is not needed. The bundle's lock holds: what the bundle was tested with
+stays as it is. ComfyUI is started once with the node. If the node cannot be imported you are asked whether to keep it
+all the same; with --yes, --json or without a terminal everything is put back as it was (exit code 1), unless --keep.
 """
 _EPILOG = """\
 examples:

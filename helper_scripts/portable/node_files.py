@@ -8,6 +8,7 @@ away.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -26,6 +27,7 @@ from portable.node_source import is_folder_name
 
 RECORD = ".portable-node.json"
 _FORMAT = 1
+_LARGE = 64 * 1024 * 1024  # bytes
 _COMPILED = {".pyc", ".pyo"}
 
 
@@ -70,8 +72,13 @@ def own_path(bundle: Bundle, name: str) -> str:
     return f"{bundle.app}/custom_nodes/{name}"
 
 
+def aside_path(bundle: Bundle, name: str) -> str:
+    """Where the user's files in a node that went away are put, from the bundle's root."""
+    return f"{bundle.app}/user/removed-nodes/{name}"
+
+
 def walk(folder: Path) -> Iterator[str]:
-    """The files and links in `folder`, by path from it, without the record, .git and bytecode. Links are not followed."""
+    """The files and links in `folder`, by path from it, but the record, .git and bytecode; links are not followed."""
     for base, folders, files in os.walk(folder):
         links = [name for name in folders if Path(base, name).is_symlink()]
         folders[:] = sorted(name for name in folders if name != ".git" and name not in links)
@@ -101,6 +108,11 @@ def known(bundle: Bundle, name: str) -> Known:
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         pass
     return _shipped(bundle, name)
+
+
+def is_recorded(bundle: Bundle, name: str) -> bool:
+    """Whether a helper brought the node."""
+    return (nodes_folder(bundle) / name / RECORD).is_file()
 
 
 def _shipped(bundle: Bundle, name: str) -> Known:
@@ -163,7 +175,7 @@ def set_aside(bundle: Bundle, name: str, paths: Sequence[str], work: Path) -> tu
     """The changes that put the user's files `paths` of node `name` beside, and the folder they will be in."""
     if not paths:
         return "", []
-    base = place = f"{bundle.app}/user/removed-nodes/{name}"
+    base = place = aside_path(bundle, name)
     number = 1
     while kind_of(bundle.root / place) is not None:
         number += 1
@@ -192,16 +204,19 @@ def keep_through(bundle: Bundle, changes: Mapping[str, Change], work: Path) -> l
 
 
 def copy_lightly(source: Path, place: Path, root: Path) -> None:
-    """Put a user's file or link at `place` too: the same file under a second name where the disk can, else a copy."""
+    """Put a user's file or link at `place` too. A copy, but of what is as large as a model a second name for the same
+    file, where the disk can."""
     place.parent.mkdir(parents=True, exist_ok=True)
     if source.is_symlink():
         place.symlink_to(source.readlink())
         return
-    try:
-        os.link(source, place)
-    except OSError:  # a disk without hard links
-        require_room(root, source.stat().st_size)
-        shutil.copy2(source, place)
+    size = source.stat().st_size
+    if size > _LARGE:
+        with contextlib.suppress(OSError):  # a disk without hard links
+            os.link(source, place)
+            return
+    require_room(root, size)
+    shutil.copy2(source, place)
 
 
 def read_project(folder: Path) -> Project:

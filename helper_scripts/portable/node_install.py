@@ -35,7 +35,8 @@ class Ran:
 def run(bundle: Bundle, name: str, *, wheels_dir: str | None, say: Say) -> Ran | None:
     """Run install.py of node `name`, if it has one. Its pip installs nothing, and says what it would (pip's dry run).
 
-    With `wheels_dir` its pip knows that folder alone, as the transaction does. The files it makes in the node's folder count as the node's own from now on.
+    With `wheels_dir` its pip knows that folder alone, as the transaction does. The files it makes in the node's folder
+    count as the node's own from now on.
     """
     folder = node_files.nodes_folder(bundle) / name
     if not (folder / "install.py").is_file():

@@ -8,7 +8,7 @@ it needs, so that these too go through the lock and are part of the one transact
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +95,7 @@ class _Bringing:
             self._settle(clashes)
             self.done.kept_in, more = node_files.set_aside(self.bundle, name, clashes, work)
             changes += more
-        if self.wish.smoke:
+        if self.wish.smoke and self.before is None:
             self.before = watch.remembered(self.bundle)
             if self.before is None:
                 self.say("starting ComfyUI once before the change")
@@ -172,6 +172,11 @@ def _bring(
     command: Sequence[str], show: Callable[[packages.Outcome], None], confirm: Callable[[], bool], say: Say,
 ) -> Done:  # fmt: skip
     bringing = _Bringing(bundle, source, wish, done, replaced, say)
+
+    def show_plan(plan: packages.Outcome) -> None:  # its files are gone when somebody reads it
+        plan.left_out = tuple(replace(item, file=f"{done.name}/{Path(item.file).name}") for item in plan.left_out)
+        show(plan)
+
     while True:
         request = packages.Request(
             requirements=tuple(sorted(bringing.missing)),
@@ -189,7 +194,7 @@ def _bring(
         )
         try:
             done.outcome = packages.install(
-                bundle, request, command=command, along=along, show=show, confirm=confirm, say=say
+                bundle, request, command=command, along=along, show=show_plan, confirm=confirm, say=say
             )
         except _AgainError:
             say(f"install.py needs {', '.join(sorted(bringing.missing))}: once more, with these")

@@ -202,12 +202,17 @@ def _run(
 
     def prepare_and_look(work: Path) -> Plan:
         plan = prepare(work)
-        watch.look_before(_module_names(bundle, outcome.resolution))
+        if outcome.resolution.steps:
+            watch.look_before(_module_names(bundle, outcome.resolution))
         return plan
+
+    def look_after() -> Sequence[str]:
+        found = (check() for check in (watch.checks() if outcome.resolution.steps else ()))
+        return next(filter(None, found), [])
 
     with contextlib.suppress(_Stop):
         outcome.record = transaction.run(
-            bundle, kind=kind, command=command, prepare=prepare_and_look, checks=[*first, *watch.checks()], say=say
+            bundle, kind=kind, command=command, prepare=prepare_and_look, checks=[*first, look_after], say=say
         )
         watch.remember()
     return outcome

@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from portable import bundle as bundles
-from portable import rollback, snapshots, transaction
+from portable import node_restore, rollback, snapshots, transaction
 from portable.bundle import Bundle
 from portable.changes import Plan
 from portable.command_line import add_json, confirm, held, say, telling
@@ -127,9 +127,10 @@ def _rollback(options: argparse.Namespace) -> int:
 
         def prepare(work: Any) -> Plan:
             if name is not None:
-                plan = rollback.plan_named(bundle, snapshots.load(bundle.root, name), work)
+                snapshot = snapshots.load(bundle.root, name)
+                plan = node_restore.complete(bundle, rollback.plan_named(bundle, snapshot, work), snapshot.nodes, work)
             else:
-                plan = rollback.plan_before(bundle, number, work)
+                plan = node_restore.complete(bundle, rollback.plan_before(bundle, number, work), None, work)
             _show_plan(plan, options)
             return plan if confirm(options) else Plan(summary=plan.summary)
 

@@ -37,7 +37,7 @@ class _Member:
 
 @dataclass(frozen=True, kw_only=True)
 class Unpacked:
-    """`tree` is the folder of the content, `links` what was left out, `comment` the zip's: git writes the commit there."""
+    """`tree` is the folder of the content, `links` what was left out, `comment` the zip's (git: its commit)."""
 
     tree: Path
     links: tuple[str, ...]

@@ -5,6 +5,7 @@ that whatever it starts sees the same packages, on every system, wherever the bu
 """
 
 import contextlib
+import importlib
 import json
 import os
 import site
@@ -29,9 +30,8 @@ def add_layer(instance: Path) -> None:
 
 
 def _holds_packages(entry: str, prefix: Path) -> bool:
-    return "site-packages" in Path(entry).parts and os.path.realpath(entry).startswith(
-        os.path.realpath(prefix) + os.sep
-    )
+    inside = os.path.realpath(entry).startswith(os.path.realpath(prefix) + os.sep)
+    return inside and "site-packages" in Path(entry).parts
 
 
 def _is_same(entry: str, folder: Path) -> bool:
@@ -42,7 +42,7 @@ def _go_on() -> None:
     """Import the sitecustomize that this one stands in front of, if there is one."""
     here = sys.modules.pop("sitecustomize", None)
     try:
-        import sitecustomize  # noqa: F401, PLC0415
+        importlib.import_module("sitecustomize")
     except ImportError:
         if here is not None:
             sys.modules["sitecustomize"] = here

@@ -26,7 +26,13 @@ def test_file_list_keeps_its_schema_and_forgets_no_file() -> None:
     there = {path for path in HELPERS.rglob("*") if path.is_file() and "__pycache__" not in path.parts}
     build_side = {
         HELPERS / name
-        for name in ("files.json", "files.schema.json", "environment.schema.json", "model_places.schema.json")
+        for name in (
+            "files.json",
+            "files.schema.json",
+            "environment.schema.json",
+            "model_places.schema.json",
+            "forges.schema.json",
+        )
     }
     assert there - build_side == planned
 
