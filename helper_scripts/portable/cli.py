@@ -12,6 +12,8 @@ from pathlib import Path
 from portable import bundle as bundles
 from portable import (
     info,
+    instance_commands,
+    instances,
     interlock,
     model_commands,
     node_commands,
@@ -74,11 +76,15 @@ def holds_window(arguments: Sequence[str], code: int) -> bool:
 
 
 def _dispatch(arguments: Sequence[str]) -> int:
+    if arguments[:1] == ["--instance"]:
+        instances.choose(arguments[1:2])
+        return _dispatch(arguments[2:])
     if arguments and arguments[0] == "run":  # never parsed: `--help` and the like are ComfyUI's
         bundle = bundles.read(bundles.locate())
         _recover(bundle)
         model_commands.offer(bundle)
-        interlock.hold_for_run(bundle.root / STATE, ["run", *arguments[1:]])
+        for root in (bundle.root, *filter(None, [bundle.base])):
+            interlock.hold_for_run(root / STATE, ["run", *arguments[1:]])
         return programs.run_app(bundle, arguments[1:])
     words, command = list(arguments), []
     if words[:1] == ["exec"] and "--" in words:
@@ -111,6 +117,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=raw,
         allow_abbrev=False,
     )
+    parser.add_argument("--instance", metavar="NAME", help="first of all words: COMMAND is about that instance")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
 
     commands.add_parser("run", help="start ComfyUI; all arguments are its own")
@@ -118,6 +125,7 @@ def _parser() -> argparse.ArgumentParser:
     package_commands.add(commands)
     snapshot_commands.add(commands)
     node_commands.add(commands)
+    instance_commands.add(commands)
 
     execute = commands.add_parser(
         "exec",
@@ -152,8 +160,7 @@ def _exec(options: argparse.Namespace) -> int:
     if not options.program:
         raise UsageError("say what to run: exec -- COMMAND [ARGUMENT ...]")
     if options.bundle is None:
-        bundle = bundles.read(bundles.locate())
-        return programs.run_any(bundle.root, options.program, bundle.env)
+        return programs.run_in(bundles.read(bundles.locate()), options.program)
     root = Path(os.path.abspath(options.bundle))  # noqa: PTH100 - links stay, `..` goes
     if not bundles.python_of(root).exists():
         raise UsageError(f"{root} is no bundle: it holds no {bundles.python_of(Path())}")

@@ -51,7 +51,7 @@ def plan_before(bundle: Bundle, number: int, work: Path) -> Plan:
             _copy(folder_of(bundle.root, record.id) / "old" / str(change.number), staged, bundle.root)
             _restore_inside(bundle.root, path, record, staged, undone)
         changes[path] = Change(path=path, source=staged)
-    for path in _left_behind(bundle.root, undone, changes):
+    for path in list(_left_behind(bundle.root, undone, changes)):
         changes.setdefault(path, Change(path=path))
     details = {"before": number, "undoes": [record.id for record in undone], "packages": _reversed(undone)}
     return Plan(summary=f"to before #{number} ({undone[0].summary})", changes=tuple(changes.values()), details=details)

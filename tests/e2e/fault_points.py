@@ -173,10 +173,11 @@ def main() -> int:
     from test_faults import operations
 
     bundle, points, folder = Path(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
-    for operation in operations(folder / "wheels"):
+    listed = operations(folder / "wheels")
+    for operation in listed:
         prepared = prepare(bundle, operation, folder)
         print(f"{operation.name}: {prepared.touches} touches, {prepared.seconds:.1f} s", flush=True)
-        ended = [try_point(prepared, seed, folder) for seed in range(points // 4)]
+        ended = [try_point(prepared, seed, folder) for seed in range(points // len(listed))]
         print(f"  {ended.count('before')} before, {ended.count('after')} after", flush=True)
     return 0
 
