@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
-import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,12 +12,12 @@ from portable import download
 from portable.changes import sha256_of
 from portable.errors import HelperError
 from portable.node_files import Origin
+from portable.node_git import Git
 from portable.node_source import Source, archive_address, commit_of, is_ref, registry_address, table
 from portable.unpack import Unpacked, unpack
 
 Say = Callable[[str], None]
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_TIMEOUT = 1800  # seconds for one call of git
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +44,8 @@ def fetch(
         return _from_registry(source, work, environ, have, say)
     if source.kind in ("archive", "file"):
         return _from_archive(source, work, environ, have, say)
-    git = shutil.which("git", path=environ.get("PATH")) if use_git else None
-    if git:
+    git = Git.find(environ, plain=source.address.startswith("http://")) if use_git else None
+    if git is not None:
         return _with_git(git, source, work, environ, have)
     commit = commit_of(source, environ)
     if have and have.commit == commit:
@@ -109,38 +107,9 @@ def _origin(source: Source, **facts: str) -> Origin:
 # -- with git ----------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Git:
-    """git without hooks, questions, or other ways than https (and http to this very machine if `plain`)."""
-
-    program: str
-    environ: Mapping[str, str]
-    plain: bool
-
-    def run(self, cwd: Path, *words: str) -> str:
-        """What git prints. Raises HelperError."""
-        safe = ["protocol.allow=never", "protocol.https.allow=always", f"core.hooksPath={os.devnull}"]
-        safe += ["core.fsmonitor=false", f"protocol.http.allow={'always' if self.plain else 'never'}"]
-        command = [self.program, *(word for setting in safe for word in ("-c", setting)), *words]
-        env = {name: value for name, value in self.environ.items() if not name.startswith("GIT_")}
-        env |= {"GIT_TERMINAL_PROMPT": "0", "GIT_ASKPASS": "", "LC_ALL": "C"}
-        try:
-            done = subprocess.run(
-                command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8",
-                errors="replace", timeout=_TIMEOUT, check=False,
-            )  # fmt: skip
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise HelperError(f"git cannot be run ({error}); --no-git does without.") from error
-        if done.returncode != 0:
-            told = "\n".join(done.stderr.strip().splitlines()[-4:])
-            raise HelperError(f"git could not get it; --no-git does without git.\n{told}")
-        return done.stdout
-
-
-def _with_git(program: str, source: Source, work: Path, environ: Mapping[str, str], have: Origin | None) -> Got:
+def _with_git(git: Git, source: Source, work: Path, environ: Mapping[str, str], have: Origin | None) -> Got:
     if have and have.commit and commit_of(source, environ) == have.commit:
         raise SameError
-    git = _Git(program=program, environ=environ, plain=source.address.startswith("http://"))
     tree = work / "repository"
     url = f"{source.address}.git"
     if source.ref and _COMMIT.fullmatch(source.ref):
@@ -154,7 +123,7 @@ def _with_git(program: str, source: Source, work: Path, environ: Mapping[str, st
         git.run(work, "clone", "--quiet", "--depth=1", *branch, "--", url, str(tree))
     if (tree / ".gitmodules").exists():
         git.run(tree, "submodule", "update", "--quiet", "--init", "--recursive", "--depth=1")
-    commit = git.run(tree, "rev-parse", "HEAD").strip()
+    commit = git.run(tree, "rev-parse", "HEAD").decode("ascii").strip()
     _refuse_links_out(tree)
     exclude = tree / ".git/info/exclude"
     exclude.parent.mkdir(exist_ok=True)

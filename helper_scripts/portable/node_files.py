@@ -23,7 +23,10 @@ from portable.bundle import Bundle
 from portable.changes import Change, kind_of, sha256_of
 from portable.disk import require_room
 from portable.errors import HelperError
+from portable.layers import environment_of
+from portable.node_git import files_of, origin_of
 from portable.node_source import is_folder_name
+from portable.node_state import describe_node
 
 RECORD = ".portable-node.json"
 _FORMAT = 1
@@ -98,16 +101,33 @@ def write_record(folder: Path, origin: Origin, files: Mapping[str, str] | None =
 
 
 def known(bundle: Bundle, name: str) -> Known:
-    """What the record of a node says, or the manifest and bundle.json of a bundle that came with it."""
+    """What the record of a node says, else its git repository, else the manifest of a bundle that came with it.
+
+    Something else may have changed a node since a helper brought it, such as `git pull`: git knows better then.
+    """
     folder = nodes_folder(bundle) / name
+    record = _read_record(folder / RECORD)
+    commit = describe_node(folder).partition("git:")[2] if (folder / ".git").exists() else ""
+    if commit and (record.origin is None or record.origin.commit != commit):
+        files = files_of(folder, environment_of(bundle))
+        address = record.origin.address if record.origin else origin_of(folder)
+        ref = record.origin.ref if record.origin else None
+        if files is not None and address:
+            made = {path: digest for path, digest in (record.files or {}).items() if path not in files}
+            origin = Origin(kind="repository", address=address, ref=ref, commit=commit)
+            return Known(origin=origin, files={**made, **files})
+    return record if record.origin else _shipped(bundle, name)
+
+
+def _read_record(path: Path) -> Known:
     try:
-        value: Any = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        value: Any = json.loads(path.read_text(encoding="utf-8"))
         if value["format"] == _FORMAT:
-            files = {str(path): str(digest) for path, digest in value["files"].items()}
+            files = {str(name): str(digest) for name, digest in value["files"].items()}
             return Known(origin=Origin(**value["origin"]), files=files)
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         pass
-    return _shipped(bundle, name)
+    return Known()
 
 
 def is_recorded(bundle: Bundle, name: str) -> bool:

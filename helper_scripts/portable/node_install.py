@@ -1,10 +1,8 @@
-"""Running a node's install.py in its folder, and seeing what it did; and what git knows of a node's folder."""
+"""Running a node's install.py in its folder, and seeing what it did."""
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import subprocess
 import tempfile
 import threading
@@ -16,7 +14,6 @@ from portable import checks, node_files
 from portable.bundle import Bundle
 from portable.changes import sha256_of
 from portable.distributions import installed
-from portable.errors import HelperError
 from portable.layers import environment_of
 
 Say = Callable[[str], None]
@@ -109,21 +106,3 @@ def _count_as_own(bundle: Bundle, name: str, theirs: Collection[str]) -> None:
         if path not in theirs and not (folder / path).is_symlink():
             files[path] = sha256_of(folder / path)
     node_files.write_record(folder, known.origin, files)
-
-
-def refuse_local_commits(folder: Path, environ: Mapping[str, str], force: bool) -> None:
-    """Raise HelperError if the git repository in `folder` holds commits that are nowhere else, unless `force`."""
-    git = shutil.which("git", path=environ.get("PATH"))
-    if force or not git or not (folder / ".git").exists():
-        return
-    env = {key: value for key, value in environ.items() if not key.startswith("GIT_")}
-    command = [git, "-c", f"core.hooksPath={os.devnull}", "-c", "core.fsmonitor=false"]
-    command += ["log", "--oneline", "--branches", "--not", "--remotes"]
-    done = subprocess.run(
-        command, cwd=folder, env=env, capture_output=True, encoding="utf-8", errors="replace", check=False
-    )
-    if done.returncode == 0 and done.stdout.strip():
-        raise HelperError(
-            f"{folder} holds commits of your own:\n{done.stdout.strip()}\nNothing was changed. Push them, or add "
-            "--force."
-        )

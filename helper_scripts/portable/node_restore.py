@@ -6,10 +6,9 @@ else changed, such as `git pull` or ComfyUI-Manager, comes back if its repositor
 
 from __future__ import annotations
 
-import os
+import contextlib
 import re
 import shutil
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +17,9 @@ from portable import node_files
 from portable.bundle import Bundle
 from portable.changes import Change, Plan, kind_of
 from portable.disk import require_room
+from portable.errors import HelperError
 from portable.layers import environment_of
+from portable.node_git import Git
 from portable.node_state import describe_node, read_nodes
 from portable.snapshots import folder_of, history
 
@@ -75,17 +76,13 @@ def _from_history(bundle: Bundle, path: str, version: str, place: Path) -> bool:
 
 def _with_git(bundle: Bundle, name: str, version: str, place: Path) -> bool:
     """Check the commit out in a copy of the node; not if git is not there, or a changed file is in the way."""
-    environ = environment_of(bundle)
-    commit, git = _COMMIT.fullmatch(version), shutil.which("git", path=environ.get("PATH"))
+    commit, git = _COMMIT.fullmatch(version), Git.find(environment_of(bundle))
     folder = node_files.nodes_folder(bundle) / name
-    if not commit or not git or kind_of(folder / ".git") != "directory":
+    if commit is None or git is None or kind_of(folder / ".git") != "directory":
         return False
     shutil.copytree(folder / ".git", place / ".git", symlinks=True)
     for path in node_files.walk(folder):
         node_files.copy_lightly(folder / path, place / path, bundle.root)
-    safe = ["-c", f"core.hooksPath={os.devnull}", "-c", "core.fsmonitor=false", "-c", "protocol.allow=never"]
-    env = {key: value for key, value in environ.items() if not key.startswith("GIT_")}
-    done = subprocess.run(
-        [git, *safe, "checkout", "--quiet", "--detach", commit[1]], cwd=place, env=env, capture_output=True, check=False
-    )
-    return done.returncode == 0 and describe_node(place) == version
+    with contextlib.suppress(HelperError):
+        git.run(place, "checkout", "--quiet", "--detach", commit[1])
+    return describe_node(place) == version

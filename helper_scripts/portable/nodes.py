@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from portable import checks, node_files, node_install, packages, transaction, watch
+from portable import checks, node_files, node_git, node_install, packages, transaction, watch
 from portable.bundle import Bundle
 from portable.changes import Change, Plan, Record, kind_of
 from portable.errors import HelperError, UsageError
@@ -157,7 +157,7 @@ def update(bundle: Bundle, name: str, ref: str | None, wish: Wish, **calls: Any)
         raise HelperError(
             f"Where {name} came from is not known, so it cannot be updated: remove it, and add it by its address."
         )
-    node_install.refuse_local_commits(node_files.nodes_folder(bundle) / name, environment_of(bundle), wish.force)
+    node_git.refuse_local_commits(node_files.nodes_folder(bundle) / name, environment_of(bundle), wish.force)
     word = origin.address + (f"@{ref or origin.ref}" if ref or origin.ref else "")
     done = Done(name=name, origin=origin)
     try:
@@ -219,7 +219,7 @@ def remove(
     done = Done(name=name, origin=known.origin)
     is_folder = (node_files.nodes_folder(bundle) / name).is_dir()
     done.kept = node_files.strays(bundle, name) if is_folder and known.files is not None else []
-    node_install.refuse_local_commits(node_files.nodes_folder(bundle) / name, environment_of(bundle), wish.force)
+    node_git.refuse_local_commits(node_files.nodes_folder(bundle) / name, environment_of(bundle), wish.force)
     before: checks.Start | None = None
     now: list[checks.Start] = []
 

@@ -218,6 +218,8 @@ def test_a_named_snapshot_brings_nodes_back(site: Site) -> None:
     clone = ("git", "clone", "--quiet", site.address("me/pulled"))
     subprocess.run(clone, cwd=site.nodes, check=True)
     (site.nodes / "pulled/own.txt").write_text("own")
+    listed = {item["name"]: (item["origin"]["address"], item["own_files"]) for item in site.json("node", "list")}
+    assert listed["pulled"] == (site.address("me/pulled"), ["own.txt"])
     site.run("snapshot", "good")
     for name in ("mine", "pulled"):
         site.forge.commit(f"me/{name}", {"__init__.py": "SECOND = 1\n"})
@@ -234,3 +236,22 @@ def test_a_named_snapshot_brings_nodes_back(site: Site) -> None:
     site.run("rollback")
     assert (site.nodes / "pulled/__init__.py").read_text() == "SECOND = 1\n"
     assert (site.nodes / "later").is_dir()
+
+
+def test_a_node_that_its_user_cloned_is_updated_too(site: Site) -> None:
+    site.forge.commit("me/cloned", {"__init__.py": "FIRST = 1\n", "config.ini": "1\n", "other.ini": "1\n"})
+    subprocess.run(["git", "clone", "--quiet", site.address("me/cloned")], cwd=site.nodes, check=True)
+    folder = site.nodes / "cloned"
+    (folder / "config.ini").write_text("mine\n")
+    (folder / "new.txt").write_text("mine\n")
+    site.forge.commit("me/cloned", {"__init__.py": "SECOND = 1\n"})
+    author = ("-c", "user.name=a", "-c", "user.email=a@example.org")
+    subprocess.run(["git", *author, "commit", "--quiet", "--allow-empty", "-m", "own"], cwd=folder, check=True)
+    refused = site.run("node", "update", "cloned", "--no-smoke", code=1)
+    assert "holds commits of your own" in refused.stderr
+    subprocess.run(["git", "reset", "--quiet", "--soft", "origin/main"], cwd=folder, check=True)
+    site.run("node", "update", "cloned", "--no-smoke")
+    texts = {name: (folder / name).read_text() for name in ("__init__.py", "config.ini", "new.txt", "other.ini")}
+    assert texts == {"__init__.py": "SECOND = 1\n", "config.ini": "mine\n", "new.txt": "mine\n", "other.ini": "1\n"}
+    site.run("rollback")
+    assert (folder / "__init__.py").read_text() == "FIRST = 1\n"
