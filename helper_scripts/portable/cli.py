@@ -37,6 +37,8 @@ examples (on Windows with .bat instead of .sh):
   ./install_package.sh "opencv-python-headless<5"
   ./install_package.sh -r ComfyUI/custom_nodes/some-node/requirements.txt
   ./install_package.sh --wheels-dir ~/wheels   without a network
+  ./manage.sh node add https://github.com/kijai/ComfyUI-KJNodes
+  ./manage.sh instance create trial            a second ComfyUI over the same packages and models
   ./manage.sh snapshots                        what was changed; `rollback` undoes it, also offline
   ./manage.sh verify                           are all files still as they were shipped?
   ./manage.sh relocate --dry-run               which files hold the path of the bundle?

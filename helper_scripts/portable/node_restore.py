@@ -41,7 +41,7 @@ def complete(bundle: Bundle, plan: Plan, wanted: Mapping[str, str] | None, work:
 
 
 def restore(bundle: Bundle, wanted: Mapping[str, str], work: Path) -> Sequence[Change]:
-    """The changes that bring nodes to their `wanted` version (rollback.NodeRestorer); those it cannot are left out.
+    """The changes that bring nodes to their `wanted` version, as in node_state; those it cannot are left out.
 
     A node that was not there then goes only if a helper brought it.
     """
