@@ -158,7 +158,12 @@ class Stages:
             write_json(portable / FIRST_RUN_LIST, first_run_list(models))
         if self.results["relocate"]["prefixes"]["files"]:
             write_json(portable / PREFIX_TABLE, self.results["relocate"]["prefixes"])
-        write_json(portable / "protected.json", protected_packages(self.results["install"]["native"]))
+        write_json(
+            portable / "protected.json",
+            protected_packages(
+                self.results["install"]["native"], target=self.target.name, accelerator=self.recipe.accelerator
+            ),
+        )
         write_json(portable / "removed.json", self.results["clean"]["record"])
         if self.recipe.cleanup.wants_bytecode:
             with tempfile.TemporaryDirectory(dir=self.work, prefix="start-") as folder:

@@ -200,8 +200,9 @@ def _write_holds(base: Bundle, root: Path, *, isolated: bool) -> None:
     (root / "portable" / "lock.txt").write_text(
         "".join(f"{name}=={pin}\n" for name, pin in kept.items()), encoding="utf-8"
     )
-    marks = [{"name": name, "why": why} for name, why in holds.protected.items()]
-    write_json_durably(root / "portable" / "protected.json", {"format": 1, "packages": marks})
+    marks = base.portable / "protected.json"
+    if marks.is_file():
+        shutil.copyfile(marks, root / "portable" / "protected.json")
 
 
 def _write_fronts(base: Bundle, root: Path) -> None:

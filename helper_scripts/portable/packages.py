@@ -20,8 +20,9 @@ from portable.bundle import Bundle
 from portable.changes import Change, Plan, Record
 from portable.distributions import Distribution, installed, needed_by
 from portable.errors import HelperError, UsageError
-from portable.requirement_lines import Asked, LeftOut, gather, names_of
+from portable.requirement_lines import Asked, Judge, LeftOut, gather, names_of
 from portable.resolution import Holds, Resolution, Step, read_holds, removal, resolve
+from portable.special import read_special
 from portable.watch import Watch
 
 Confirm = Callable[[], bool]
@@ -114,10 +115,12 @@ def install(
         if along is not None:
             (work / "along").mkdir()
             fetched = along.fetch(work / "along")
-        asked, sources = _asked(request, *fetched.files)
+        there = installed(bundle.root)
+        shared = installed(bundle.base) if bundle.base and not bundle.isolated else {}
+        names, special = {*there, *shared}, read_special(bundle)
+        asked, sources = _asked(request, *fetched.files, judge=lambda line: special.judge(line, names))
         outcome.left_out = asked.left_out
         say("resolving")
-        there = installed(bundle.root)
         outcome.resolution = _resolve(bundle, request, asked, sources, work, there)
         steps = outcome.resolution.steps
         show(outcome)
@@ -218,8 +221,8 @@ def _run(
     return outcome
 
 
-def _asked(request: Request, *more: str) -> tuple[Asked, list[str]]:
-    """What goes to pip, and where it may look. `more` are further requirement files."""
+def _asked(request: Request, *more: str, judge: Judge = lambda line: (line, "")) -> tuple[Asked, list[str]]:
+    """What goes to pip, and where it may look. `more` are further requirement files; `judge` as for `gather`."""
     words, sources = list(request.requirements), []
     files = (*request.files, *more)
     if request.wheels_dir is not None:
@@ -233,7 +236,7 @@ def _asked(request: Request, *more: str) -> tuple[Asked, list[str]]:
         words = [str(folder / word) if _is_in(folder, word) else word for word in words]
     if not words and not files and not request.is_part:
         raise UsageError("name a package, a wheel, -r FILE or --wheels-dir DIR.")
-    return gather(words, files), sources
+    return gather(words, files, judge), sources
 
 
 def _is_in(folder: Path, word: str) -> bool:

@@ -14,6 +14,7 @@ from fake_bundles import LOADING_APP, call, make_wheel
 from fake_forge import Forge
 
 from packager.bundle import BundleTree
+from packager.protected import protected_packages
 
 INSTALL = """\
 import pathlib, subprocess, sys
@@ -236,6 +237,22 @@ def test_a_named_snapshot_brings_nodes_back(site: Site) -> None:
     site.run("rollback")
     assert (site.nodes / "pulled/__init__.py").read_text() == "SECOND = 1\n"
     assert (site.nodes / "later").is_dir()
+
+
+def test_one_package_stands_for_those_that_bring_the_same_module(site: Site) -> None:
+    """As opencv-python and opencv-python-headless do; a package that hides ComfyUI's own module is never installed."""
+    native: list[dict[str, object]] = []
+    rules = protected_packages(native, target="linux-x86_64", accelerator=None)
+    (site.root / "portable/protected.json").write_text(json.dumps(rules), encoding="utf-8")
+    for name in ("opencv_python", "opencv_python_headless", "comfy"):
+        make_wheel(site.wheels, name, "4.0", files={"cv2.py": ""})
+    wanted = "opencv-python >=4\ncomfy\nneeded\n"
+    site.forge.commit("me/node", {"__init__.py": "", "requirements.txt": wanted})
+    added = site.json("node", "add", site.address("me/node"), "--wheels-dir", site.wheels, "--no-smoke")
+    assert {item["name"] for item in added["changes"]} == {"opencv-python-headless", "needed"}
+    reasons = [item["reason"] for item in added["left_out"]]
+    assert reasons[0].startswith("taken as 'opencv-python-headless >=4': all bring the module cv2")
+    assert reasons[1].startswith("never installed: ")
 
 
 def test_a_node_that_its_user_cloned_is_updated_too(site: Site) -> None:
