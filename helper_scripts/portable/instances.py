@@ -123,6 +123,8 @@ def _refuse(base: Bundle, wish: Wish) -> None:
         raise UsageError(f"There is an instance {wish.name} already: choose another name, or remove it first.")
     if os.pathsep in str(base.root):
         raise HelperError(f"{base.root} holds {os.pathsep!r}, which divides paths: rename that folder first.")
+    if mark := next((base.root / "python").glob("python*._pth"), None):
+        raise HelperError(f"{mark} keeps this Python from reading PYTHONPATH, by which an instance sees its packages.")
     if wish.port is not None and not 0 < wish.port < 65536:
         raise UsageError(f"{wish.port} is no port: 1 to 65535.")
     for word in wish.nodes:

@@ -23,7 +23,7 @@ def environment_of(
     found.pop("PORTABLE_INSTANCE", None)
     if bundle.base is not None:
         folder = bundle.root / "python" / ("Scripts" if windows else "bin")
-        found["PATH"] = os.pathsep.join([str(folder), found["PATH"]])
+        found["PATH"] = (";" if windows else ":").join([str(folder), found["PATH"]])
         found["PYTHONPATH"] = str(bundle.base / "portable" / "layer")
         found["PORTABLE_INSTANCE"] = str(bundle.root)
         if guarded:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from portable import checks, node_files
 from portable.bundle import Bundle
-from portable.changes import sha256_of
+from portable.changes import STATE, sha256_of
+from portable.disk import remove_tree
 from portable.distributions import installed
 from portable.layers import environment_of
 
@@ -41,7 +42,9 @@ def run(bundle: Bundle, name: str, *, wheels_dir: str | None, say: Say) -> Ran |
     say(f"running install.py of {name}")
     theirs = set(node_files.strays(bundle, name))
     before = {key: package.version for key, package in installed(bundle.root).items()}
-    with tempfile.TemporaryDirectory(prefix="portable-") as scratch:
+    for left in (bundle.root / STATE).glob("install-py-*"):
+        remove_tree(left)
+    with tempfile.TemporaryDirectory(prefix="install-py-", dir=bundle.root / STATE) as scratch:
         log = Path(scratch, "pip.log")
         env = {**environment_of(bundle), "PYTHONDONTWRITEBYTECODE": "1", "PIP_DRY_RUN": "1", "PIP_LOG": str(log)}
         if wheels_dir is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import zipfile
 from pathlib import Path
@@ -43,7 +42,7 @@ def test_the_environment_of_an_instance(tmp_path: Path, windows: bool) -> None:
     assert env["PORTABLE_INSTANCE"] == str(instance.root)
     assert env["PIP_REQUIRE_VIRTUALENV"] == "1"
     own = instance.root / "python" / ("Scripts" if windows else "bin")
-    assert env["PATH"].startswith(str(own) + os.pathsep)
+    assert env["PATH"].startswith(f"{own}{';' if windows else ':'}")
 
 
 class Site:
