@@ -12,6 +12,7 @@ from typing import Any
 from portable.errors import HelperError
 
 WINDOWS = os.name == "nt"
+INSTANCES = "instances"  # the folder they lie in
 _FORMAT = 1
 _UNZIP_AGAIN = "The bundle was unzipped only partly or a file was deleted: unzip it again into an empty folder."
 

@@ -22,7 +22,7 @@ from typing import Any
 
 from portable import bundle as bundles
 from portable import checks, interlock, model_places, nodes, packages
-from portable.bundle import WINDOWS, Bundle
+from portable.bundle import INSTANCES, WINDOWS, Bundle
 from portable.changes import STATE
 from portable.disk import explain, move, remove_tree, require_room
 from portable.errors import HelperError, UsageError
@@ -33,7 +33,6 @@ from portable.node_source import is_folder_name, parse
 from portable.resolution import read_holds
 
 Say = Callable[[str], None]
-_FOLDER = "instances"
 _FRONTS = Path(__file__).absolute().with_name("instance_fronts.json")
 _FIRST_PORT = 8189  # ComfyUI's own is 8188
 
@@ -62,12 +61,12 @@ def choose(words: Sequence[str]) -> None:
     if name not in names(base):
         known = ", ".join(names(base)) or "none; `manage instance create NAME` makes one"
         raise UsageError(f"there is no instance {name!r}; there is {known}.")
-    bundles.choose(base / _FOLDER / name)
+    bundles.choose(base / INSTANCES / name)
 
 
 def names(base: Path) -> list[str]:
     """The instances of the bundle in `base`."""
-    folder = base / _FOLDER
+    folder = base / INSTANCES
     there = folder.iterdir() if folder.is_dir() else ()
     return sorted(
         path.name for path in there if is_folder_name(path.name) and (path / "portable/bundle.json").is_file()
@@ -76,7 +75,7 @@ def names(base: Path) -> list[str]:
 
 def describe(base: Path, name: str) -> dict[str, Any]:
     """Name, port, whether it is isolated, bytes on disk, and its nodes."""
-    instance = bundles.read(base / _FOLDER / name)
+    instance = bundles.read(base / INSTANCES / name)
     facts = _facts(instance.root)
     own = sum(file.lstat().st_size for file in instance.root.rglob("*") if not file.is_dir() and not file.is_symlink())
     return {
@@ -94,7 +93,7 @@ def create(base: Bundle, wish: Wish, *, say: Say) -> dict[str, Any]:
     """Make an instance: all of it, or nothing. Raises HelperError, also if its ComfyUI does not start."""
     _refuse(base, wish)
     sweep(base, say)
-    making = base.root / _FOLDER / f".{wish.name}.making"
+    making = base.root / INSTANCES / f".{wish.name}.making"
     interlock.hold_for_run(base.root / STATE, ["instance", "create", wish.name])
     try:
         making.mkdir(parents=True)
@@ -222,7 +221,7 @@ def set_up(base: Path, name: str, *, isolated: bool | None, port: int | None) ->
     """Change whether an instance sees the packages of its base, and its port; None leaves it as it is."""
     if name not in names(base):
         raise UsageError(f"there is no instance {name!r}: `manage instance list` shows those that are.")
-    root = base / _FOLDER / name
+    root = base / INSTANCES / name
     facts = _facts(root)
     if isolated is not None:
         facts["instance"]["isolated"] = isolated
@@ -243,7 +242,7 @@ def remove(base: Bundle, name: str, *, say: Say) -> str:
     """
     if name not in names(base.root):
         raise UsageError(f"there is no instance {name!r}: `manage instance list` shows those that are.")
-    root = base.root / _FOLDER / name
+    root = base.root / INSTANCES / name
     with interlock.changing(root / STATE, ["instance", "remove", name]):
         pass  # nobody is at it
     going = root.with_name(f".{name}.going")
@@ -272,7 +271,7 @@ def _finish_removal(base: Bundle, name: str, going: Path, say: Say) -> str:
 
 def sweep(base: Bundle, say: Say) -> None:
     """Finish what a killed helper left of instances: half a one goes, a removal ends."""
-    folder = base.root / _FOLDER
+    folder = base.root / INSTANCES
     for path in sorted(folder.glob(".*.going")) if folder.is_dir() else ():
         _finish_removal(base, path.name[1 : -len(".going")], path, say)
     for path in sorted(folder.glob(".*.making")) if folder.is_dir() else ():
@@ -282,7 +281,7 @@ def sweep(base: Bundle, say: Say) -> None:
 
 
 def _free_port(base: Path) -> int:
-    taken = {_facts(base / _FOLDER / name)["instance"]["port"] for name in names(base)}
+    taken = {_facts(base / INSTANCES / name)["instance"]["port"] for name in names(base)}
     return next(port for port in range(_FIRST_PORT, 65536) if port not in taken)
 
 

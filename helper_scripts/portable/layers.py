@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-from portable.bundle import WINDOWS, Bundle
+from portable.bundle import INSTANCES, WINDOWS, Bundle, read
 from portable.environment import environment
+
+
+def note_sharing(bundle: Bundle, say: Callable[[str], None]) -> None:
+    """Tell which instances see the packages of `bundle`, which have changed."""
+    there = [path.parents[1] for path in (bundle.root / INSTANCES).glob("[!.]*/portable/bundle.json")]
+    sharing = sorted(root.name for root in there if not read(root).isolated)
+    if sharing:
+        say(f"note: instances use these packages too ({', '.join(sharing)}): start each to see that it still works")
 
 
 def environment_of(

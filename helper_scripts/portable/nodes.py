@@ -87,6 +87,8 @@ class _Bringing:
                 raise HelperError(f"{self.source} brings {file} along, which no node does: nothing was changed.")
         self.done.name, self.done.origin = name, got.origin
         self.details["node"] = name
+        version = got.origin.version or got.origin.commit[:10] or got.origin.sha256[:10]
+        self.say(f"node {name} {version}, {sum(1 for _ in node_files.walk(got.tree))} files")
         node_files.write_record(got.tree, got.origin)
         changes = [Change(path=node_files.own_path(self.bundle, name), source=got.tree)]
         files = node_files.requirement_file(got.tree, work / "wanted")

@@ -12,6 +12,7 @@ from portable.bundle import Bundle
 from portable.command_line import add_json, confirm, held, say, telling
 from portable.distributions import installed
 from portable.errors import DONE
+from portable.layers import note_sharing
 
 _INSTALL = """\
 Installs packages into the bundle. First it shows what would be added, upgraded or downgraded. What the bundle was
@@ -111,6 +112,8 @@ def show(outcome: packages.Outcome, options: argparse.Namespace) -> None:
 def _finish(bundle: Bundle, outcome: packages.Outcome, options: argparse.Namespace) -> None:
     if outcome.record is not None:
         snapshots.prune(bundle.root)
+        if any(step.before is not None for step in outcome.resolution.steps):
+            note_sharing(bundle, say)
     if options.json:
         print(json.dumps(outcome.to_json(), ensure_ascii=False))
         return

@@ -13,6 +13,7 @@ from portable.bundle import Bundle
 from portable.changes import Plan
 from portable.command_line import add_json, confirm, held, say, telling
 from portable.errors import DONE, UsageError
+from portable.layers import note_sharing
 from portable.node_state import read_nodes
 
 
@@ -141,6 +142,8 @@ def _rollback(options: argparse.Namespace) -> int:
         others = {} if record is None else rollback.other_nodes(wanted, read_nodes(bundle.app_dir / "custom_nodes"))
         if record is not None:
             snapshots.prune(bundle.root)
+            if record.details.get("packages"):
+                note_sharing(bundle, say)
     for node, version in others.items():
         say(f"note: the node {node} was {version or 'not there'} then; it is left as it is")
     if options.json:

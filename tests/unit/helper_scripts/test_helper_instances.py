@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -27,6 +30,18 @@ def test_the_fronts_keep_their_schema() -> None:
     schema = json.loads((HELPERS / "instance_fronts.schema.json").read_text(encoding="utf-8"))
     fronts = json.loads((HELPERS / "portable/instance_fronts.json").read_text(encoding="utf-8"))
     jsonschema.Draft202012Validator(schema).validate(fronts)
+
+
+def test_shellcheck_finds_nothing_in_the_fronts(tmp_path: Path) -> None:
+    program = shutil.which("shellcheck", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    if not program:
+        pytest.skip("shellcheck is not installed")
+    fronts = json.loads((HELPERS / "portable/instance_fronts.json").read_text(encoding="utf-8"))["posix"]
+    for number, front in enumerate(fronts):
+        script = tmp_path / f"{number}.sh"
+        script.write_text("".join(f"{line}\n" for line in front["lines"]), encoding="utf-8")
+        finished = call(program, "--shell=sh", script)
+        assert finished.returncode == 0, finished.stdout
 
 
 @pytest.mark.parametrize("windows", [True, False])
@@ -118,9 +133,12 @@ def test_the_road_of_an_instance(site: Site, tmp_path: Path) -> None:
     assert site.python(SAY, name="two")[0] == "local"
     script = call(site.root / "instances/two/python/bin/shared")
     assert script.stdout == "local\n", script.stderr
-    (tmp_path / "link.sh").symlink_to(site.root / "instances/two/run_comfyui.sh")
-    started = call(tmp_path / "link.sh", "a b", "$HOME;'\"", cwd=tmp_path)
-    assert started.stdout == "arguments ['--port', '8189', 'a b', '$HOME;\\'\"']\n", started.stderr
+    front = site.root / "instances/two/run_comfyui.sh"
+    (tmp_path / "link.sh").symlink_to(front)
+    shells = [[shell, front] for shell in (["bash"], ["dash"], ["busybox", "ash"]) if shutil.which(shell[0])]
+    for command in ([tmp_path / "link.sh"], *([*shell, script] for shell, script in shells)):
+        started = call(*command, "a b", "$HOME;'\"", cwd=tmp_path)
+        assert started.stdout == "arguments ['--port', '8189', 'a b', '$HOME;\\'\"']\n", started.stderr
 
     site.run("instance", "set", "two", "--isolated", "--port", "9000")
     code = "import json, importlib.util as u; print(json.dumps([bool(u.find_spec(n)) for n in ('shared', 'pip')]))"
@@ -131,6 +149,9 @@ def test_the_road_of_an_instance(site: Site, tmp_path: Path) -> None:
     assert site.python(SAY, name="two")[0] == "local"
     assert "'9000'" in call(site.root / "instances/two/run_comfyui.sh").stdout
     site.run("instance", "set", "two", "--shared")
+
+    site.run("install", *source, "needed", "--no-smoke")
+    assert "instances use these packages too (two)" in site.run("rollback").stderr
 
     (site.root / "instances/two/ComfyUI/output/picture.png").write_text("mine", encoding="utf-8")
     assert [item["name"] for item in json.loads(site.run("instance", "list", "--json").stdout)] == ["two"]
