@@ -97,12 +97,16 @@ class _Bringing:
             self._settle(clashes)
             self.done.kept_in, more = node_files.set_aside(self.bundle, name, clashes, work)
             changes += more
+        return packages.Fetched(files=files, changes=tuple(changes))
+
+    def look_before(self) -> bool:
+        """See how ComfyUI starts now; once what will change has been agreed to."""
         if self.wish.smoke and self.before is None:
             self.before = watch.remembered(self.bundle)
             if self.before is None:
                 self.say("starting ComfyUI once before the change")
                 self.before = checks.start_app(self.bundle)
-        return packages.Fetched(files=files, changes=tuple(changes))
+        return True
 
     def _settle(self, clashes: list[str]) -> None:
         self.done.kept = clashes
@@ -179,6 +183,11 @@ def _bring(
         plan.left_out = tuple(replace(item, file=f"{done.name}/{Path(item.file).name}") for item in plan.left_out)
         show(plan)
 
+    agreed: list[bool] = []
+
+    def agree() -> bool:
+        return (bool(agreed) or confirm()) and bringing.look_before()
+
     while True:
         request = packages.Request(
             requirements=tuple(sorted(bringing.missing)),
@@ -196,21 +205,17 @@ def _bring(
         )
         try:
             done.outcome = packages.install(
-                bundle, request, command=command, along=along, show=show_plan, confirm=confirm, say=say
+                bundle, request, command=command, along=along, show=show_plan, confirm=agree, say=say
             )
         except _AgainError:
             say(f"install.py needs {', '.join(sorted(bringing.missing))}: once more, with these")
-            confirm = _yes
+            agreed.append(True)
             continue
         done.outcome.warnings += bringing.warnings
         if done.record is not None:
             done.state = "updated" if replaced else "added"
             watch.remember(bundle, bringing.now)
         return done
-
-
-def _yes() -> bool:
-    return True
 
 
 def remove(

@@ -127,7 +127,8 @@ def install(
         _refuse_held(outcome.resolution, request.force)
         if not (steps or fetched.changes) or not confirm():
             raise _Stop
-        say("downloading")
+        if steps:
+            say("downloading")
         changes = (*_stage(bundle, outcome, sources, work, there), *fetched.changes)
         details = {**_details(outcome.resolution), **(along.details if along else {})}
         return Plan(summary=along.summary if along else _summary(steps), changes=changes, details=details)
