@@ -91,7 +91,8 @@ def test_the_road_of_a_node(site: Site) -> None:
 
     (folder / "mine.txt").write_text("mine")
     (folder / "config.ini").write_text("mine too")
-    second = site.forge.commit("me/my-node", {"__init__.py": "import needed\n", "new.py": "", "install.py": None})
+    changed = {"__init__.py": "import needed\n", "new.py": "", "install.py": None, "requirements.txt": None}
+    second = site.forge.commit("me/my-node", changed)
     updated = site.json("node", "update", "my-node", *source)
     assert (updated["nodes"][0]["state"], updated["nodes"][0]["origin"]["commit"]) == ("updated", second)
     assert {"mine.txt", "new.py", "config.ini"} <= {path.name for path in folder.iterdir()}
