@@ -75,7 +75,10 @@ def build(recipe: Recipe, options: BuildOptions, console: Console) -> dict[str, 
 def plan_build(recipe: Recipe, options: BuildOptions, console: Console) -> Lock:
     """What a build would install. Only the lock and the checkouts in the work folder are written."""
     with exclusive(options.work):
-        return _prepare(recipe, options, Journal(options.work.resolve()), console).lock
+        _check(recipe, console)
+        request = _request(recipe, options, console, refresh=options.refresh_lock)
+        locking = _locking(recipe, options, runtimes.get(recipe.runtime).identify(request), console)
+        return locking.obtain(Journal(options.work.resolve()), options.lock, refresh=options.refresh_lock)
 
 
 def lock_recipe(
@@ -166,12 +169,7 @@ def _intact(name: str, stages: Stages) -> Callable[[Any], bool]:
 
 def _prepare(recipe: Recipe, options: BuildOptions, journal: Journal, console: Console) -> Stages:
     """All that can be wrong before anything is installed is found here."""
-    rules = cleanup.load_rules().with_keeps(
-        [(keep.pattern, keep.reason) for keep in recipe.cleanup.keep], source=str(recipe.path)
-    )
-    rules.select(recipe.cleanup.tier, recipe.cleanup.opt_in)
-    for warning in folder_warnings(recipe.models):
-        console.warn(warning)
+    rules = _check(recipe, console)
     facts = runtimes.get(recipe.runtime).inspect(_request(recipe, options, console, refresh=options.refresh_lock))
     locking = _locking(recipe, options, runtimes.locked_identity(facts), console)
     return Stages(
@@ -188,6 +186,17 @@ def _prepare(recipe: Recipe, options: BuildOptions, journal: Journal, console: C
         reuse=options.reuse,
         console=console,
     )
+
+
+def _check(recipe: Recipe, console: Console) -> cleanup.RuleSet:
+    """The clean-up rules with the recipe's own. Raises InputError where the recipe names what they don't know."""
+    rules = cleanup.load_rules().with_keeps(
+        [(keep.pattern, keep.reason) for keep in recipe.cleanup.keep], source=str(recipe.path)
+    )
+    rules.select(recipe.cleanup.tier, recipe.cleanup.opt_in)
+    for warning in folder_warnings(recipe.models):
+        console.warn(warning)
+    return rules
 
 
 def _request(
