@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.stamp
 
-.PHONY: quickstart test lint docs acceptance bench bench-lock lock-dev clean
+.PHONY: quickstart test lint faults docs acceptance bench bench-lock lock-dev clean
 
 quickstart: $(STAMP)
 	$(BIN)/packager build quickstart -o dist
@@ -22,6 +22,10 @@ lint: $(STAMP)
 # The reference pages that follow from the recipe's schema and the clean-up rules.
 docs: $(STAMP)
 	$(BIN)/python docs/generate.py
+
+# Helpers killed at 200 points and more of a real bundle; `make test` tries 24.
+faults: $(STAMP)
+	FAULT_POINTS=200 $(BIN)/pytest -n 2 tests/e2e/test_faults.py
 
 # COMFYUI: a local copy of its repository. NODES: local copies of node repositories, each PATH or NAME=PATH.
 acceptance: $(STAMP)

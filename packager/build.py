@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from packager import cleanup, release, resources, runtimes
+from packager import cleanup, release, resources, runtimes, slim
 from packager.console import Console
 from packager.errors import InputError
 from packager.journal import Journal, digest, exclusive
@@ -25,15 +25,29 @@ from packager.origins import Origins
 from packager.proof import restore_hidden
 from packager.recipe import Recipe
 from packager.report import write_report
-from packager.stages import Stages
+from packager.stages import BUNDLE_FOLDER, ORIGINALS, QUARANTINE, Stages
 from packager.targets import Target
 
 _INSTALLED = ("torch", "patches", "native", "changes", "scripts", "pip_check", "drift", "needs")
-STAGES = ("provision", "install", "baseline", "clean", "relocate", "assemble", "archive", "prove", "publish")
+STAGES = (
+    "provision",
+    "install",
+    "baseline",
+    "clean",
+    "strip",
+    "relocate",
+    "bytecode",
+    "assemble",
+    "archive",
+    "prove",
+    "publish",
+)
 
 # Rooms that one stage alone works with: a change there leaves what the stages before have made as it is.
 _ROOMS = {
     "clean": ("cleanup",),
+    "strip": ("slim",),
+    "bytecode": ("slim",),
     "relocate": ("relocation",),
     "assemble": ("helpers.py", "helper_scripts", "papers"),
     "archive": ("archive",),
@@ -45,7 +59,8 @@ _ROOMS = {
 @dataclass(frozen=True, kw_only=True)
 class BuildOptions:
     """What the command line decides. `lock` is a lock file to build from, made anew if it is stale and `refresh_lock`
-    says so; `output` gets the release files. `reuse` is an earlier zip of the bundle, or a part of one.
+    says so; `output` gets the release files. `reuse` is an earlier zip of the bundle, or a part of one. With
+    `keep_quarantine` what the clean-up took stays in the work folder, to be put back by undo_clean_up.
     """
 
     target: Target
@@ -55,6 +70,7 @@ class BuildOptions:
     lock: Path | None = None
     refresh_lock: bool = False
     prove: bool = True
+    keep_quarantine: bool = False
     reuse: Path | None = None
 
 
@@ -66,7 +82,7 @@ def build(recipe: Recipe, options: BuildOptions, console: Console) -> dict[str, 
     with exclusive(options.work):
         journal = Journal(options.work.resolve())
         stages = _prepare(recipe, options, journal, console)
-        travel(stages, journal)
+        travel(stages, journal, keep_quarantine=options.keep_quarantine)
         report = _report(stages, journal)
         as_json, _ = write_report(report, options.output, stages.stem)
         return {**report, "report": str(as_json)}
@@ -103,7 +119,23 @@ def build_tree(recipe: Recipe, options: BuildOptions, console: Console) -> Stage
         return stages
 
 
-def travel(stages: Stages, journal: Journal, *, until: str = STAGES[-1]) -> None:
+def undo_clean_up(root: Path) -> cleanup.Restored | None:
+    """Put back what the clean-up took from `root`, the bundle tree in a work folder whose build kept its quarantine.
+
+    None if `root` is no such tree. The next build installs anew. Raises InputError if there is nothing to put back.
+    """
+    root = root.resolve()
+    work = root.parent.parent
+    if root.parent.name != BUNDLE_FOLDER or not (work / "journal.json").is_file():
+        return None
+    with exclusive(work):
+        slim.restore_originals(root, work / ORIGINALS)
+        restored = cleanup.restore(root, work / QUARANTINE)
+        Journal(work).forget(*STAGES)  # relocated files stay, so that the next build starts from a new tree
+        return restored
+
+
+def travel(stages: Stages, journal: Journal, *, until: str = STAGES[-1], keep_quarantine: bool = False) -> None:
     """Run every stage that has to run, up to and with `until`."""
     restore_hidden(stages.tree.root.parent)  # a proof that was killed may have left it under another name
     inputs = stage_inputs(stages)
@@ -111,7 +143,9 @@ def travel(stages: Stages, journal: Journal, *, until: str = STAGES[-1]) -> None
     for name in STAGES[: STAGES.index(until) + 1]:
         action = _announced(name, getattr(stages, name), stages.console)
         stages.results[name] = journal.run(name, inputs[name], action, intact=_intact(name, stages))
-    cleanup.purge(stages.quarantine)
+    if not keep_quarantine:
+        cleanup.purge(stages.quarantine)
+        slim.purge_originals(stages.originals)
 
 
 def stage_inputs(stages: Stages) -> dict[str, str]:
@@ -119,8 +153,10 @@ def stage_inputs(stages: Stages) -> dict[str, str]:
     recipe = stages.recipe
     own: dict[str, list[Any]] = {
         "provision": [stages.facts.identity, stages.lock.digest, recipe.models, recipe.model_mode],
-        "clean": [cleanup.rules_json(stages.rules), recipe.cleanup.tier, recipe.cleanup.opt_in],
+        "clean": [cleanup.rules_json(stages.rules), recipe.cleanup.tier, recipe.cleanup.opt_in, recipe.cleanup.oracle],
+        "strip": [stages.strip_rules],
         "relocate": [stages.build_paths],
+        "bytecode": [recipe.cleanup.wants_bytecode, recipe.env],
         "assemble": [dataclasses.replace(recipe, path=Path()), os.environ.get("SOURCE_DATE_EPOCH")],
         "archive": [stages.stem, recipe.archive, os.environ.get("SOURCE_DATE_EPOCH")],
         "prove": [stages.wants_proof],
@@ -142,10 +178,16 @@ def _settle(stages: Stages, journal: Journal, inputs: dict[str, str]) -> None:
         if journal.started("install"):
             journal.forget(*STAGES)
     elif not all(journal.is_current(name, inputs[name]) for name in ("baseline", "clean")):
+        slim.restore_originals(stages.tree.root, stages.originals)
         if cleanup.holds_clean_up(stages.quarantine):
             cleanup.restore(stages.tree.root, stages.quarantine)
         elif journal.started("clean"):  # and what it removed is gone for good
             journal.forget(*STAGES)
+    elif not journal.is_current("strip", inputs["strip"]):
+        if journal.started("relocate"):  # which strip must not come after: patched libraries come out damaged
+            journal.forget(*STAGES)
+        else:
+            slim.restore_originals(stages.tree.root, stages.originals)
 
 
 def _announced(name: str, stage: Callable[[], Any], console: Console) -> Callable[[], Any]:
@@ -190,10 +232,7 @@ def _prepare(recipe: Recipe, options: BuildOptions, journal: Journal, console: C
 
 def _check(recipe: Recipe, console: Console) -> cleanup.RuleSet:
     """The clean-up rules with the recipe's own. Raises InputError where the recipe names what they don't know."""
-    rules = cleanup.load_rules().with_keeps(
-        [(keep.pattern, keep.reason) for keep in recipe.cleanup.keep], source=str(recipe.path)
-    )
-    rules.select(recipe.cleanup.tier, recipe.cleanup.opt_in)
+    rules = cleanup.rules_of(recipe)
     for warning in folder_warnings(recipe.models):
         console.warn(warning)
     return rules
@@ -268,6 +307,12 @@ def _report(stages: Stages, journal: Journal) -> dict[str, Any]:
         "files": {"before": before["files"], "after": after["files"]},
         "proof": results["prove"],
         "cleanup": results["clean"]["rules"],
+        "oracle": results["clean"]["oracle"],
+        "protected": results["clean"]["protected"],
+        "places": {"before": results["clean"]["places"], "after": after["places"]},
+        "repeated": results["archive"][0]["repeated"],
+        "strip": results["strip"],
+        "bytecode": results["bytecode"],
         "repositories": lock["repositories"],
         "packages": lock["packages"],
         "asked": lock["asked"],

@@ -192,6 +192,24 @@ def _add_build(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--refresh-lock", action="store_true", help="make a stale lock anew instead of refusing it")
     parser.add_argument("--tier", choices=("none", "safe", "aggressive"), help="how far the clean-up goes")
+    parser.add_argument(
+        "--no-oracle", action="store_true", help="clean by the rules alone, without asking the tree before and after"
+    )
+    parser.add_argument(
+        "--strip",
+        action=argparse.BooleanOptionalAction,
+        help="take symbols out of ELF files where the loader sees no difference (default: with --tier aggressive)",
+    )
+    parser.add_argument(
+        "--bytecode",
+        action=argparse.BooleanOptionalAction,
+        help="ship bytecode of the modules a start loads (default: unless --tier none)",
+    )
+    parser.add_argument(
+        "--keep-quarantine",
+        action="store_true",
+        help="keep what the clean-up took after the proof, for `packager clean --undo WORK/bundle/ROOT`",
+    )
     parser.add_argument("--no-prove", action="store_true", help="ship without proof (the report says so)")
     parser.add_argument(
         "--dry-run",
@@ -240,9 +258,15 @@ def _add_tree_commands(add: Callable[[str, Command, str], argparse.ArgumentParse
     added.add_argument("--tier", choices=("safe", "aggressive"), default="safe", help="how far to go (default: safe)")
     added.add_argument("--opt-in", action="append", default=[], metavar="RULE", help="switch an opt-in rule on")
     added.add_argument("--dry-run", action="store_true", help="print the plan, change nothing")
+    added.add_argument(
+        "--oracle",
+        action="store_true",
+        help="ask the tree's Python before and after, and put back what anything needs (some minutes)",
+    )
     added.add_argument("--keep-quarantine", action="store_true", help="keep what was removed, for --undo")
-    added.add_argument("--undo", action="store_true", help="put back what the last run removed")
-    add("rules", commands.rules, "list the clean-up rules and why each is safe")
+    added.add_argument("--undo", action="store_true", help="put back what the last run, or the build, removed")
+    added = add("rules", commands.rules, "list the clean-up rules and why each is safe")
+    added.add_argument("recipe", metavar="RECIPE", nargs="?", help="list them with what this recipe adds")
     added = add("archive", commands.archive, "pack any folder, reproducibly")
     added.add_argument("folder", type=Path, metavar="DIR")
     added.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="a .zip or .tar.zst to write")

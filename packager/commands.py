@@ -17,18 +17,19 @@ from packager.archive.admission import Limits
 from packager.archive.archive_tree import archive_tree, source_date_epoch
 from packager.archive.checksums import mismatches
 from packager.archive.extract import extract as extract_archive
-from packager.build import BuildOptions, lock_recipe, plan_build
+from packager.build import BuildOptions, lock_recipe, plan_build, undo_clean_up
 from packager.build import build as build_bundle
 from packager.console import Console, format_bytes
 from packager.errors import InputError, ProofError
 from packager.explain import explain
-from packager.fetch.cache import Cache, default_cache_root
+from packager.fetch.cache import Cache, default_cache_root, oracle_cache
 from packager.fetch.mirrors import Mirrors
 from packager.gather import gather, open_gathered
 from packager.lock import Lock
 from packager.models import folder_warnings
 from packager.origins import Origins
 from packager.parts import MAX_PART_SIZE, find_parts, parse_size
+from packager.proof.needs import system_needs
 from packager.proof.prove import prove_archive, prove_folder
 from packager.realize import delete as delete_realized
 from packager.realize import plan_delete
@@ -52,6 +53,7 @@ def build(words: Namespace, console: Console) -> Result:
     if words.dry_run:
         return _planned(plan_build(recipe, options, console))
     report = build_bundle(recipe, options, console)
+    cleanup.remember_savings(default_cache_root(), Path(report["archives"][0]).stem, report["cleanup"])
     return Result(value={key: report[key] for key in _BUILD_KEYS}, text=_build_summary(report))
 
 
@@ -78,6 +80,7 @@ def _build_summary(report: dict[str, Any]) -> str:
 
 def validate(words: Namespace, _: Console) -> Result:
     recipe = load_recipe(find_recipe(words.recipe))
+    cleanup.rules_of(recipe)
     warnings = folder_warnings(recipe.models)
     text = "\n".join([f"{recipe.path}: valid", *(f"  {warning}" for warning in warnings)])
     return Result(value={"valid": True, "recipe": str(recipe.path), "warnings": warnings}, text=text)
@@ -173,24 +176,35 @@ def verify(words: Namespace, console: Console) -> Result:
     return Result(value=proof.to_json(), text=f"{bundle}: proved by {len(proof.checks)} checks")
 
 
-def clean(words: Namespace, _: Console) -> Result:
+def clean(words: Namespace, console: Console) -> Result:
     if words.undo:
-        restored = cleanup.undo(words.tree)
+        restored = undo_clean_up(words.tree) or cleanup.undo(words.tree)
         return Result(value=dataclasses.asdict(restored), text=f"{words.tree}: as it was before the clean-up")
-    plan = cleanup.clean_tree(
+    judged = cleanup.clean_tree(
         words.tree,
         cleanup.load_rules(),
         tier=words.tier,
         opt_in=words.opt_in,
         dry_run=words.dry_run,
         keep_quarantine=words.keep_quarantine,
+        oracle=_oracle(console) if words.oracle else None,
     )
-    return Result(value=plan.to_json(), text=plan.table())
+    whole = cleanup.tree_bytes(words.tree) if words.dry_run else None
+    text = [judged.plan.table(tree_bytes=whole), *([judged.report["exceptions"]] if judged.report else [])]
+    return Result(value={**judged.plan.to_json(), "oracle": judged.report}, text="\n\n".join(filter(None, text)))
 
 
-def rules(_: Namespace, __: Console) -> Result:
-    known = cleanup.load_rules()
-    return Result(value=cleanup.rules_json(known), text=cleanup.rules_table(known))
+def _oracle(console: Console) -> cleanup.OracleMeans:
+    scratch = Path(tempfile.mkdtemp(prefix="packager-oracle-"))
+    return cleanup.OracleMeans(
+        scratch=scratch, cache=oracle_cache(), console=console, skip=system_needs().accidental_modules
+    )
+
+
+def rules(words: Namespace, _: Console) -> Result:
+    known = cleanup.rules_of(load_recipe(find_recipe(words.recipe))) if words.recipe else cleanup.load_rules()
+    last = cleanup.last_savings(default_cache_root())
+    return Result(value=cleanup.rules_json(known, last), text=cleanup.rules_table(known, last))
 
 
 def archive(words: Namespace, console: Console) -> Result:
@@ -260,6 +274,10 @@ def recipe_of(words: Namespace) -> Recipe:
         changes["archive"] = dataclasses.replace(changes.get("archive", recipe.archive), max_part_size=size)
     if given.get("tier"):
         changes["cleanup"] = dataclasses.replace(recipe.cleanup, tier=words.tier)
+    if given.get("no_oracle"):
+        changes["cleanup"] = dataclasses.replace(changes.get("cleanup", recipe.cleanup), oracle=False)
+    if switches := {name: given[name] for name in ("strip", "bytecode") if given.get(name) is not None}:
+        changes["cleanup"] = dataclasses.replace(changes.get("cleanup", recipe.cleanup), **switches)
     return dataclasses.replace(recipe, **changes)
 
 
@@ -308,5 +326,6 @@ def options_of(words: Namespace, recipe: Recipe) -> BuildOptions:
         lock=given.get("lock"),
         refresh_lock=given.get("refresh_lock", False),
         prove=not given.get("no_prove", False),
+        keep_quarantine=given.get("keep_quarantine", False),
         reuse=given.get("reuse"),
     )

@@ -48,10 +48,38 @@ class Keep:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RuleException:
+    """What one rule leaves alone; `pattern` is gitignore-style from the folder of the rule's scope."""
+
+    rule: str
+    pattern: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Cleanup:
+    """`rules` are more rules: the path of a rule file as it stands in the recipe, or a rule as one holds it.
+
+    `strip` and `bytecode` None: as the tier has it.
+    """
+
     tier: str = "safe"
     opt_in: tuple[str, ...] = ()
     keep: tuple[Keep, ...] = ()
+    oracle: bool = True
+    rules: tuple[str | dict[str, Any], ...] = ()
+    exceptions: tuple[RuleException, ...] = ()
+    strip: bool | None = None
+    bytecode: bool | None = None
+
+    @property
+    def wants_strip(self) -> bool:
+        """Symbols are what a crash report of native code is read with: few people use them, so it is not `safe`."""
+        return self.tier == "aggressive" if self.strip is None else self.strip
+
+    @property
+    def wants_bytecode(self) -> bool:
+        return self.tier != "none" if self.bytecode is None else self.bytecode
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,6 +231,11 @@ def _build(value: dict[str, Any], path: Path) -> Recipe:
             tier=cleanup.get("tier", "safe"),
             opt_in=tuple(cleanup.get("opt_in", ())),
             keep=tuple(Keep(**keep) for keep in cleanup.get("keep", ())),
+            oracle=cleanup.get("oracle", True),
+            rules=tuple(cleanup.get("rules", ())),
+            exceptions=tuple(RuleException(**item) for item in cleanup.get("exceptions", ())),
+            strip=cleanup.get("strip"),
+            bytecode=cleanup.get("bytecode"),
         ),
         archive=Archive(
             formats=tuple(archive.get("formats", ("zip",))),

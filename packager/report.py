@@ -10,6 +10,7 @@ from typing import Any
 
 from packager.console import format_bytes
 from packager.filesystem import write_atomic, write_json
+from packager.treemap import treemap
 
 
 def write_report(report: dict[str, Any], folder: Path, stem: str) -> tuple[Path, Path]:
@@ -24,10 +25,17 @@ def render(report: dict[str, Any]) -> str:
     """The page for `report` (the value build.py makes). Every text from outside is escaped."""
     bundle, size, files = report["bundle"], report["size"], report["files"]
     sections = [
-        _section("Size", _size_table(size, files)),
+        _section("Size", _size_table(size, files, report["repeated"])),
+        _section("Where the bytes are", treemap(report["places"]["before"], report["places"]["after"])),
         _section("Proof", _proof_table(report["proof"])),
         _section("Stages", _stage_table(report["stages"])),
-        _section("Removed, by rule", _rule_table(report["cleanup"])),
+        _section("Saved, by rule", _rule_table(_savings(report))),
+        _section(
+            "Protected, and by which evidence",
+            _table(["rule", "protected by", "evidence", "example", "paths"], _protected_rows(report), numbers=1),
+        ),
+        _section("Libraries that kept their symbols", _table(["library", "reason"], _kept_rows(report["strip"]))),
+        _section("Kept, by evidence", _oracle_part(report.get("oracle"))),
         _section("Repositories", _table(["name", "commit", "address"], _repository_rows(report["repositories"]))),
         _section("Packages", _table(["name", "version", "asked for by"], _package_rows(report["packages"]))),
         _section(
@@ -68,11 +76,12 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]], numbers: int = 0)
     return f"<table><tr>{titles}</tr>\n{body}</table>"
 
 
-def _size_table(size: dict[str, int], files: dict[str, int]) -> str:
+def _size_table(size: dict[str, int], files: dict[str, int], repeated: dict[str, int]) -> str:
     rows = [
         ["installed", str(files["before"]), format_bytes(size["before"])],
         ["in the bundle", str(files["after"]), format_bytes(size["after"])],
         ["archive", "", format_bytes(size["archive"])],
+        ["the same content again, packed once", str(repeated["files"]), format_bytes(repeated["bytes"])],
     ]
     return _table(["", "files", "bytes"], rows, numbers=2)
 
@@ -91,12 +100,62 @@ def _stage_table(stages: Sequence[dict[str, Any]]) -> str:
     return _table(["stage", "", "time"], rows, numbers=1)
 
 
+def _savings(report: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rules, and the steps that save without being one; bytecode takes room, and so its figure is below zero."""
+    strip, bytecode = report["strip"], report["bytecode"]
+    steps = [
+        {
+            "rule": "(strip)",
+            "why": strip["skipped"]
+            or "symbols that only debuggers read; what the loader maps is byte for byte the same",
+            "files": strip["files"],
+            "bytes": strip["bytes"],
+        },
+        {
+            "rule": "(bytecode)",
+            "why": bytecode["skipped"]
+            or "added for the modules a start loads: the first start is as quick as the second",
+            "files": -bytecode["files"],
+            "bytes": -bytecode["bytes"],
+        },
+    ]
+    return [*report["cleanup"], *steps]
+
+
+def _protected_rows(report: dict[str, Any]) -> list[list[str]]:
+    rows = [
+        [item["rule"], item["by"], item["reason"], item["example"], str(item["paths"])] for item in report["protected"]
+    ]
+    for item in report.get("oracle", {}).get("findings", ()):
+        how = ", ".join(str(item[key]) for key in ("how", "probe") if item.get(key))
+        rows.append([item["rule"], f"oracle ({how})" if how else "oracle", item["evidence"], item["path"], "1"])
+    return rows
+
+
+def _kept_rows(strip: dict[str, Any]) -> list[list[str]]:
+    return [[path, reason] for path, reason in strip["kept"].items()]
+
+
 def _rule_table(cleanup: Sequence[dict[str, Any]]) -> str:
     rows = [
         [rule["rule"], rule["why"], str(rule["files"]), format_bytes(rule["bytes"])]
         for rule in sorted(cleanup, key=lambda rule: -rule["bytes"])
     ]
-    return _table(["rule", "why it is safe", "files", "bytes"], rows, numbers=2)
+    return _table(["rule or step", "why it is safe", "files", "bytes"], rows, numbers=2)
+
+
+def _oracle_part(oracle: dict[str, Any] | None) -> str:
+    """What the clean-up's oracle asked, what it kept and why."""
+    if oracle is None:
+        return ""
+    asked = f"{oracle['probes']} probes before and after, {oracle['cached']} answers from the cache, "
+    rows = [[kept["path"], kept["rule"], kept["how"], kept["evidence"]] for kept in oracle["kept"]]
+    lesson = f"<pre>{html.escape(oracle['exceptions'])}</pre>" if oracle["exceptions"] else ""
+    return (
+        f"<p>{html.escape(asked)}{oracle['seconds']:.0f} s</p>\n"
+        + _table(["path", "rule", "how", "why"], rows)
+        + lesson
+    )
 
 
 def _repository_rows(repositories: Sequence[dict[str, Any]]) -> list[list[str]]:

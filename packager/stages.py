@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import functools
 import os
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from packager import cleanup, elf, helpers, prefix_files, release
-from packager.archive.admission import Limits
+from packager import cleanup, elf, helpers, prefix_files, release, slim
+from packager.archive.admission import Limits as UnpackLimits
 from packager.archive.archive_tree import archive_tree, source_date_epoch
 from packager.archive.extract import extract
 from packager.bundle import APP_DIR, MANIFEST_NAME, BundleTree
 from packager.cleanup import RuleSet
 from packager.console import Console, format_bytes
 from packager.errors import ProofError
+from packager.fetch.cache import oracle_cache
 from packager.filesystem import remove_tree, walk_files, write_json
 from packager.install import install
 from packager.lock import Lock
@@ -27,9 +29,14 @@ from packager.models import wanted_models
 from packager.node_needs import unmet_needs
 from packager.origins import Origins
 from packager.papers import write_papers
+from packager.places import measure_places
+from packager.probes.environment import bare_environment
 from packager.proof.baseline import Baseline
+from packager.proof.limits import Limits
+from packager.proof.needs import system_needs
 from packager.proof.probing import take_baseline
 from packager.proof.prove import BASELINE_NAME, Proof, prove_archive, prove_folder
+from packager.protected import protected_packages
 from packager.recipe import Recipe
 from packager.relocation.apply import apply_relocation
 from packager.relocation.leaks import scan_leaks
@@ -40,6 +47,9 @@ from packager.targets import Target
 
 # 2020-02-02 00:00:00 UTC: the time of every archive member unless SOURCE_DATE_EPOCH says otherwise (as hatchling does).
 EPOCH = 1580601600
+
+# Folders in the work folder.
+BUNDLE_FOLDER, QUARANTINE, ORIGINALS = "bundle", "quarantine", "originals"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +74,7 @@ class Stages:
         """A new tree with nothing but its Python."""
         remove_tree(self.tree.root.parent)
         remove_tree(self.quarantine)
+        slim.purge_originals(self.originals)
         self.tree.root.mkdir(parents=True)
         facts = self.runtime.provision(self.tree, self.facts, console=self.console)
         return {"glibc_floor": facts.glibc_floor, "prefixes": prefix_files.to_json(facts.prefixes)}
@@ -87,10 +98,27 @@ class Stages:
     def clean(self) -> dict[str, Any]:
         """Move what the rules allow into the quarantine, from where it is deleted after the proof."""
         wanted = self.recipe.cleanup
-        plan = cleanup.plan_cleanup(self.tree, self.rules, tier=wanted.tier, opt_in=wanted.opt_in)
-        cleanup.apply(plan, self.quarantine)
+        places = measure_places(self.tree)
+        layout = cleanup.layout_of(self.tree)
+        oracle = self._oracle if wanted.oracle else None
+        judged = cleanup.clean_into(
+            self.quarantine, layout, self.rules, tier=wanted.tier, opt_in=wanted.opt_in, oracle=oracle
+        )
+        plan = judged.plan
         self.console.info(f"{plan.files} of {plan.tree_files} files removed, {format_bytes(plan.bytes)}")
-        return {"rules": plan.to_json()["rules"], "record": cleanup.removed_record(plan)}
+        return {
+            "rules": plan.to_json()["rules"],
+            "record": cleanup.removed_record(plan),
+            "oracle": judged.report,
+            "protected": plan.protected(),
+            "places": places,
+        }
+
+    def strip(self) -> dict[str, Any]:
+        """Libraries lose the symbols that only debuggers read; the originals stay until the proof has passed."""
+        if self.strip_rules is None:
+            return slim.Stripped(saved={}, kept={}, skipped="not asked for").to_json()
+        return slim.strip_tree(self.tree, self.strip_rules, originals=self.originals, console=self.console).to_json()
 
     def relocate(self) -> dict[str, Any]:
         """Make every file find its own place."""
@@ -100,6 +128,20 @@ class Stages:
         table = plan_prefix_table(self.tree, prefix_files.from_json(self.results["provision"]["prefixes"]))
         floor = elf.glibc_floor(walk_files(self.tree.root))
         return {"edits": len(plan.edits), "glibc_floor": floor, "prefixes": table}
+
+    def bytecode(self) -> dict[str, Any]:
+        """Bytecode of what a start loads, so that the first one is as quick as the second."""
+        slim.forget_compiled(self.tree)
+        if not self.recipe.cleanup.wants_bytecode:
+            return slim.Bytecode(failed={}, skipped="not asked for").to_json()
+        with tempfile.TemporaryDirectory(dir=self.work, prefix="start-") as folder:
+            environment = self._bare_environment(Path(folder))
+            start = slim.trace_start(
+                self.tree, scratch=Path(folder) / "start", environment=environment, timeout=Limits().quick_test
+            )
+        if start.fault:
+            self.console.warn(f"bytecode is shipped only for what was loaded until {start.fault}")
+        return slim.compile_start(self.tree, start.modules, console=self.console).to_json()
 
     def assemble(self) -> dict[str, Any]:
         """The helper scripts, README.txt and what they read in portable/. What was there of an earlier build goes."""
@@ -116,10 +158,16 @@ class Stages:
             write_json(portable / FIRST_RUN_LIST, first_run_list(models))
         if self.results["relocate"]["prefixes"]["files"]:
             write_json(portable / PREFIX_TABLE, self.results["relocate"]["prefixes"])
+        write_json(portable / "protected.json", protected_packages(self.results["install"]["native"]))
         write_json(portable / "removed.json", self.results["clean"]["record"])
+        if self.recipe.cleanup.wants_bytecode:
+            with tempfile.TemporaryDirectory(dir=self.work, prefix="start-") as folder:
+                environment = self._bare_environment(Path(folder))
+                helpers_start = slim.trace_helpers(self.tree, scratch=Path(folder) / "start", environment=environment)
+            slim.compile_start(self.tree, helpers_start.modules, console=self.console)
         Baseline.from_json(self.results["baseline"]).without_machine().save(portable / BASELINE_NAME)
         write_papers(self.tree, self.lock, self.bundle_facts, epoch=self.epoch, console=self.console)
-        return release.measure(self.tree.root)
+        return {**release.measure(self.tree.root), "places": measure_places(self.tree)}
 
     def archive(self) -> list[dict[str, Any]]:
         """Every format the recipe wants, in the work folder. The zip made there before serves the new one."""
@@ -144,8 +192,14 @@ class Stages:
                 epoch=self.epoch,
                 console=self.console,
             )
+            files, size = done.manifest.repeated
             archived += [
-                {"name": it.path.name, "size": it.size, "sha256": "" if kind == "dir" else it.sha256}
+                {
+                    "name": it.path.name,
+                    "size": it.size,
+                    "sha256": "" if kind == "dir" else it.sha256,
+                    "repeated": {"files": files, "bytes": size},
+                }
                 for it in done.archives
             ]
         release.add_sbom(self.archives, self.tree.portable, self.stem)
@@ -172,9 +226,19 @@ class Stages:
         release.add_lock(self.archives, self.stem, self.lock)
         return release.publish(self.archives, self.output, self.stem, self.console)
 
+    @property
+    def _oracle(self) -> cleanup.OracleMeans:
+        return cleanup.OracleMeans(
+            scratch=self.work / "oracle",
+            cache=oracle_cache(),
+            console=self.console,
+            env=self.recipe.env,
+            skip=system_needs().accidental_modules,
+        )
+
     def _proof(self, archive: Path) -> Proof:
         def unpack(source: Path, folder: Path) -> None:
-            limits = Limits(windows_names=self.target.is_windows)
+            limits = UnpackLimits(windows_names=self.target.is_windows)
             extract(source, folder, console=self.console, limits=limits)
 
         means: dict[str, Any] = {
@@ -189,16 +253,31 @@ class Stages:
             return prove_folder(archive / self.recipe.root, hide=hide, **means)
         return prove_archive(archive, hide=hide, extract=unpack, **means)
 
+    def _bare_environment(self, folder: Path) -> dict[str, str]:
+        return bare_environment(folder / "home", path=os.environ.get("PATH", os.defpath), extra=self.recipe.env)
+
     # -- what several stages share ------------------------------------------------------------------------------------
 
     @property
     def tree(self) -> BundleTree:
-        root = self.work / "bundle" / self.recipe.root
+        root = self.work / BUNDLE_FOLDER / self.recipe.root
         return BundleTree(root=root, target=self.target, python_version=self.facts.python_version)
 
     @property
     def quarantine(self) -> Path:
-        return self.work / "quarantine"
+        return self.work / QUARANTINE
+
+    @property
+    def originals(self) -> Path:
+        return self.work / ORIGINALS
+
+    @functools.cached_property
+    def strip_rules(self) -> slim.StripRules | None:
+        """None: nothing is stripped."""
+        wanted = self.recipe.cleanup
+        return (
+            slim.load_strip_rules([(keep.pattern, keep.reason) for keep in wanted.keep]) if wanted.wants_strip else None
+        )
 
     @property
     def archives(self) -> Path:

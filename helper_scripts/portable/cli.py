@@ -10,8 +10,22 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from portable import bundle as bundles
-from portable import info, model_commands, packages, programs, relocate_command, verify
-from portable.bundle import WINDOWS
+from portable import (
+    info,
+    interlock,
+    model_commands,
+    package_commands,
+    programs,
+    relocate_command,
+    snapshot_commands,
+    snapshots,
+    transaction,
+    verify,
+)
+from portable.bundle import WINDOWS, Bundle
+from portable.changes import STATE
+from portable.command_line import held
+from portable.disk import explain
 from portable.errors import DONE, FAILED, INTERRUPTED, HelperError, UsageError
 
 _EPILOG = """\
@@ -20,6 +34,7 @@ examples (on Windows with .bat instead of .sh):
   ./install_package.sh "opencv-python-headless<5"
   ./install_package.sh -r ComfyUI/custom_nodes/some-node/requirements.txt
   ./install_package.sh --wheels-dir ~/wheels   without a network
+  ./manage.sh snapshots                        what was changed; `rollback` undoes it, also offline
   ./manage.sh verify                           are all files still as they were shipped?
   ./manage.sh relocate --dry-run               which files hold the path of the bundle?
   ./manage.sh models fetch                     the models this bundle wants and does not carry
@@ -38,6 +53,9 @@ def main(arguments: Sequence[str]) -> int:
     except HelperError as error:
         print(f"error: {error}", file=sys.stderr)
         code = error.exit_code
+    except OSError as error:  # where no sentence of its own was found for it
+        print(f"error: {explain(error)}", file=sys.stderr)
+        code = FAILED
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
@@ -57,7 +75,9 @@ def holds_window(arguments: Sequence[str], code: int) -> bool:
 def _dispatch(arguments: Sequence[str]) -> int:
     if arguments and arguments[0] == "run":  # never parsed: `--help` and the like are ComfyUI's
         bundle = bundles.read(bundles.locate())
+        _recover(bundle)
         model_commands.offer(bundle)
+        interlock.hold_for_run(bundle.root / STATE, ["run", *arguments[1:]])
         return programs.run_app(bundle, arguments[1:])
     words, command = list(arguments), []
     if words[:1] == ["exec"] and "--" in words:
@@ -68,8 +88,17 @@ def _dispatch(arguments: Sequence[str]) -> int:
         parser.print_help()
         return DONE
     options.program = command
+    if (root := bundles.locate()) and transaction.is_interrupted(root) and (root / "portable/bundle.json").exists():
+        _recover(bundles.read(root))
     action: Callable[[argparse.Namespace], int] = options.action
     return action(options)
+
+
+def _recover(bundle: Bundle) -> None:
+    """Finish or undo what a killed helper left, unless the helper that is at it still lives."""
+    if transaction.is_interrupted(bundle.root):
+        with held(bundle, ["recover"], force=True):
+            pass
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -85,19 +114,8 @@ def _parser() -> argparse.ArgumentParser:
 
     commands.add_parser("run", help="start ComfyUI; all arguments are its own")
 
-    install = commands.add_parser(
-        "install",
-        help="install packages into the bundle",
-        description="Installs packages into the bundle. What it was tested with (portable/lock.txt) stays as it is.",
-        epilog='example: install_package.sh "segno>=1.6" ./downloads/other-1.0-py3-none-any.whl',
-        formatter_class=raw,
-        allow_abbrev=False,
-    )
-    install.add_argument("packages", nargs="*", metavar="PACKAGE", help="name, name==version, or path of a wheel")
-    install.add_argument("-r", "--requirement", action="append", default=[], metavar="FILE", help="a requirements file")
-    install.add_argument("--wheels-dir", metavar="DIR", help="take wheels from this folder alone, without a network")
-    install.add_argument("--force", action="store_true", help="ignore the lock; something may stop working")
-    install.set_defaults(action=_install)
+    package_commands.add(commands)
+    snapshot_commands.add(commands)
 
     execute = commands.add_parser(
         "exec",
@@ -118,7 +136,7 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser(
         "verify",
         help="compare every file with what was shipped",
-        description="Compares every file with portable/manifest.json. Packages changed since then are reported too.",
+        description="Compares every file with portable/manifest.json. What a helper changed is no damage.",
         allow_abbrev=False,
     )
     check.add_argument("--json", action="store_true", help="one JSON object on stdout")
@@ -126,17 +144,6 @@ def _parser() -> argparse.ArgumentParser:
     relocate_command.add(commands)
     model_commands.add(commands)
     return parser
-
-
-def _install(options: argparse.Namespace) -> int:
-    request = packages.Request(
-        requirements=tuple(options.packages),
-        files=tuple(options.requirement),
-        wheels_dir=options.wheels_dir,
-        force=options.force,
-    )
-    packages.install(bundles.read(bundles.locate()), request)
-    return DONE
 
 
 def _exec(options: argparse.Namespace) -> int:
@@ -165,13 +172,23 @@ def _info(options: argparse.Namespace) -> int:
 def _verify(options: argparse.Namespace) -> int:
     root = bundles.locate()
     entries = verify.read_manifest(root / "portable" / "manifest.json")
-    damage = list(verify.find_damage(root, entries))
+    found_different = verify.judge(root, verify.find_damage(root, entries), snapshots.history(root))
+    changed: list[verify.Damage] = []
+    damage: list[verify.Damage] = []
+    for item in found_different:
+        (changed if item.kind == "changed" else damage).append(item)
     advice = verify.parts_to_unzip(root, entries, damage)
     if options.json:
-        found = {"checked": len(entries), "damage": [vars(item) for item in damage], "advice": advice}
+        found = {
+            "checked": len(entries),
+            "damage": [vars(item) for item in damage],
+            "changed": [vars(item) for item in changed],
+            "advice": advice,
+        }
         print(json.dumps(found, ensure_ascii=False))
     else:
-        for item in damage:
+        for item in [*changed, *damage]:
             print(f"{item.kind:8} {item.path}" + (f" ({item.detail})" if item.detail else ""))
-        print(f"{len(entries)} entries checked, {len(damage)} missing or damaged", *advice, sep="\n")
+        note = f", {len(changed)} changed by helpers" if changed else ""
+        print(f"{len(entries)} entries checked{note}, {len(damage)} missing or damaged", *advice, sep="\n")
     return FAILED if damage else DONE

@@ -1,23 +1,31 @@
-"""Installing packages into the bundle with its own pip, held by the bundle's lock."""
+"""Installing and removing packages: resolved and shown first, then all of it or nothing.
+
+What changes are the files of the packages that pip's report names, and no other. Wheels are downloaded and unpacked
+beside the bundle's Python before anything of it is touched, so that neither a lost network nor a package that cannot be
+built changes anything.
+"""
 
 from __future__ import annotations
 
-import json
-import os
-import re
-import subprocess
+import contextlib
+import shutil
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from portable import staging, transaction
 from portable.bundle import Bundle
-from portable.environment import environment
+from portable.changes import Change, Plan, Record
+from portable.distributions import Distribution, installed, needed_by
 from portable.errors import HelperError, UsageError
-from portable.scripts import make_relocatable
+from portable.requirement_lines import Asked, LeftOut, gather, names_of
+from portable.resolution import Holds, Resolution, Step, read_holds, removal, resolve
+from portable.watch import Watch
 
-_REMEDIES = Path(__file__).absolute().with_name("pip_remedies.json")
-_NAME = re.compile(r"[A-Za-z0-9]+(?:[._-]+[A-Za-z0-9]+)*")
+Confirm = Callable[[], bool]
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,102 +33,269 @@ class Request:
     """What to install. `requirements` are specifiers or wheel files, `files` requirement files.
 
     With `wheels_dir` only wheels of that folder are used, all of them if nothing else is named. `force` ignores the
-    lock.
+    lock and what is protected; `smoke` is whether the app must start afterwards. A request that `is_part` of a wider
+    change may name nothing.
     """
 
     requirements: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
     wheels_dir: str | None = None
     force: bool = False
+    smoke: bool = True
+    is_part: bool = False
 
 
-def install(bundle: Bundle, request: Request) -> None:
-    """Install what `request` names, then show what no longer fits. Raises HelperError if pip failed."""
-    env = environment(bundle.root, os.environ, recipe_env=bundle.env)
-    command = pip_command(bundle, request)
-    before = _complaints(bundle, env)
-    try:
-        code, said = _run_showing_errors(command, env)
-    finally:
-        make_relocatable(bundle.root)  # also after Ctrl-C: pip may have got half-way
-    if code != 0:
-        pins = [] if request.force else held_by_lock(bundle, request.requirements)
-        held = [f"The lock of this bundle holds {', '.join(pins)}."] if pins else []
-        raise HelperError("\n".join(["pip did not install it.", *held, *explain(said)]))
-    after = _complaints(bundle, env)
-    if new := [line for line in after if line not in before]:
-        print("warning: installed, but these packages do not fit together any more:", file=sys.stderr)
-        for line in new:
-            print(f"  {line}", file=sys.stderr)
+@dataclass(kw_only=True)
+class Outcome:
+    """What was planned and done. `record` is None if nothing was changed."""
+
+    resolution: Resolution = field(default_factory=lambda: Resolution(steps=()))
+    left_out: tuple[LeftOut, ...] = ()
+    warnings: list[str] = field(default_factory=list)
+    record: Record | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "changes": self.resolution.to_json(),
+            "left_out": [vars(item) for item in self.left_out],
+            "warnings": self.warnings,
+            "applied": self.record is not None,
+            "id": self.record.id if self.record else None,
+        }
 
 
-def pip_command(bundle: Bundle, request: Request) -> list[str]:
-    """The words that run pip. Nothing the user names can become an option: all of it follows `--` or its own option.
+@dataclass(frozen=True, kw_only=True)
+class Fetched:
+    """What belongs to a wider change: further requirement files, and changes besides those of packages."""
 
-    Raises UsageError if there is nothing to install, HelperError if the lock or a folder is missing.
+    files: tuple[str, ...] = ()
+    changes: tuple[Change, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Along:
+    """A wider change of which an installation is a part, such as adding a node: one transaction for all of it.
+
+    `fetch` prepares it in an empty folder, first of all; `checks` are called once all is in place, before the others.
     """
-    lock = bundle.portable / "lock.txt"
-    words = [*_pip(bundle), "install", "--no-input", "--upgrade-strategy", "only-if-needed"]
-    if not request.force:
-        if not lock.is_file():
-            raise HelperError(f"{lock} is missing: unzip the bundle again, or add --force to install without the lock.")
-        words += ["--constraint", str(lock)]
-    names = list(request.requirements)
+
+    kind: str
+    summary: str
+    fetch: Callable[[Path], Fetched]
+    checks: tuple[transaction.Check, ...] = ()
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+class _Stop(Exception):  # noqa: N818 - no error: the plan was all that was wanted
+    pass
+
+
+def install(
+    bundle: Bundle,
+    request: Request,
+    *,
+    command: Sequence[str] = ("install",),
+    along: Along | None = None,
+    show: Callable[[Outcome], None] = lambda _: None,
+    confirm: Confirm = lambda: True,
+    say: Say = lambda _: None,
+) -> Outcome:
+    """Install what `request` names, as one transaction; the caller holds the lock.
+
+    With `along` it is part of a wider change. `show` is called with the plan, then `confirm`; False ends it with
+    nothing changed. Raises HelperError if it cannot be had or does not work: the bundle is then as it was.
+    """
+    outcome = Outcome()
+    if along is None:
+        _asked(request)  # what is wrong with the words is told before anything is begun
+
+    def prepare(work: Path) -> Plan:
+        fetched = Fetched()
+        if along is not None:
+            (work / "along").mkdir()
+            fetched = along.fetch(work / "along")
+        asked, sources = _asked(request, *fetched.files)
+        outcome.left_out = asked.left_out
+        say("resolving")
+        there = installed(bundle.root)
+        outcome.resolution = _resolve(bundle, request, asked, sources, work, there)
+        steps = outcome.resolution.steps
+        show(outcome)
+        _refuse_held(outcome.resolution, request.force)
+        if not (steps or fetched.changes) or not confirm():
+            raise _Stop
+        say("downloading")
+        changes = (*_stage(bundle, outcome, sources, work, there), *fetched.changes)
+        details = {**_details(outcome.resolution), **(along.details if along else {})}
+        return Plan(summary=along.summary if along else _summary(steps), changes=changes, details=details)
+
+    kind, first = (along.kind, along.checks) if along else ("install", ())
+    return _run(bundle, outcome, prepare, kind, command, request.force, request.smoke, say, first)
+
+
+def _stage(
+    bundle: Bundle, outcome: Outcome, sources: Sequence[str], work: Path, there: Mapping[str, Distribution]
+) -> tuple[Change, ...]:
+    """Download and unpack what was resolved; the changes that put it into the bundle."""
+    steps = outcome.resolution.steps
+    if not steps:
+        return ()
+    wheels = staging.fetch_wheels(bundle, outcome.resolution.downloads, sources, work)
+    prefix = staging.unpack(bundle, wheels, work, requested={step.name for step in steps if step.requested})
+    shutil.rmtree(work / "wheels")
+    going = [there[step.name] for step in steps if step.name in there]
+    changes = staging.plan_changes(bundle.root, going, prefix)
+    for name, files in staging.overwritten(bundle.root, changes, going, there.values()).items():
+        outcome.warnings.append(f"{len(files)} files of {name} are replaced, such as {files[0]}")
+    return changes
+
+
+def uninstall(
+    bundle: Bundle,
+    names: Sequence[str],
+    *,
+    force: bool = False,
+    smoke: bool = True,
+    command: Sequence[str] = ("uninstall",),
+    show: Callable[[Outcome], None] = lambda _: None,
+    confirm: Confirm = lambda: True,
+    say: Say = lambda _: None,
+) -> Outcome:
+    """Remove packages, as one transaction; otherwise as `install`. What others need stays unless `force`."""
+    outcome = Outcome()
+    wanted = names_of(names)
+    if not wanted:
+        raise UsageError("name the packages to remove.")
+
+    def prepare(_: Path) -> Plan:
+        there = installed(bundle.root)
+        outcome.resolution = removal(wanted, there, _holds(bundle, force))
+        show(outcome)
+        _refuse_held(outcome.resolution, force)
+        users = {
+            name: by for name, by in needed_by((step.name for step in outcome.resolution.steps), there).items() if by
+        }
+        if users and not force:
+            told = "; ".join(f"{name} is needed by {', '.join(by)}" for name, by in users.items())
+            raise HelperError(f"{told}. Nothing was changed; --force removes it all the same.")
+        if not confirm():
+            raise _Stop
+        going = [there[step.name] for step in outcome.resolution.steps]
+        changes = staging.plan_changes(bundle.root, going, None)
+        return Plan(summary=_summary(outcome.resolution.steps), changes=changes, details=_details(outcome.resolution))
+
+    return _run(bundle, outcome, prepare, "uninstall", command, force, smoke, say)
+
+
+def _run(
+    bundle: Bundle,
+    outcome: Outcome,
+    prepare: Callable[[Path], Plan],
+    kind: str,
+    command: Sequence[str],
+    force: bool,
+    smoke: bool,
+    say: Say,
+    first: Sequence[transaction.Check] = (),
+) -> Outcome:
+    watch = Watch(bundle, force=force, smoke=smoke, warn=outcome.warnings.append, say=say)
+
+    def prepare_and_look(work: Path) -> Plan:
+        plan = prepare(work)
+        watch.look_before(_module_names(bundle, outcome.resolution))
+        return plan
+
+    with contextlib.suppress(_Stop):
+        outcome.record = transaction.run(
+            bundle, kind=kind, command=command, prepare=prepare_and_look, checks=[*first, *watch.checks()], say=say
+        )
+        watch.remember()
+    return outcome
+
+
+def _asked(request: Request, *more: str) -> tuple[Asked, list[str]]:
+    """What goes to pip, and where it may look. `more` are further requirement files."""
+    words, sources = list(request.requirements), []
+    files = (*request.files, *more)
     if request.wheels_dir is not None:
         folder = Path(request.wheels_dir).absolute()
         wheels = sorted(str(path) for path in folder.glob("*.whl"))
         if not wheels:
             raise HelperError(f"{folder} holds no wheels (*.whl).")
-        words += ["--no-index", "--find-links", str(folder)]
-        if not names and not request.files:
-            names = wheels
-    for name in request.files:
-        words += ["--requirement", name]
-    if not names and not request.files:
+        sources = ["--no-index", "--find-links", str(folder)]
+        if not words and not files:
+            words = wheels
+        words = [str(folder / word) if _is_in(folder, word) else word for word in words]
+    if not words and not files and not request.is_part:
         raise UsageError("name a package, a wheel, -r FILE or --wheels-dir DIR.")
-    return [*words, "--", *names]
+    return gather(words, files), sources
 
 
-def held_by_lock(bundle: Bundle, requirements: Sequence[str]) -> list[str]:
-    """The lines of the lock that pin what is asked for by name or as a wheel. Names compare as in PEP 503."""
-    asked = set()
-    for requirement in requirements:
-        file = Path(requirement).name
-        found = _NAME.match(file.split("-")[0] if file.endswith(".whl") else requirement)
-        asked.add(_normalise(found[0]) if found else "")
-    lock = (bundle.portable / "lock.txt").read_text(encoding="utf-8")
-    return [line.strip() for line in lock.splitlines() if _normalise(line.partition("==")[0]) in asked - {""}]
+def _is_in(folder: Path, word: str) -> bool:
+    return word.endswith(".whl") and not Path(word).exists() and Path(word).name == word and (folder / word).is_file()
 
 
-def explain(said: str) -> list[str]:
-    """A plain sentence on what pip `said`, none if nothing in it is known."""
-    remedies = json.loads(_REMEDIES.read_text(encoding="utf-8"))
-    return [entry["remedy"] for entry in remedies if re.search(entry["pattern"], said)][:1]
+def _resolve(
+    bundle: Bundle,
+    request: Request,
+    asked: Asked,
+    sources: Sequence[str],
+    work: Path,
+    there: Mapping[str, Distribution],
+) -> Resolution:
+    """The resolution that goes with the lock; else one that does not, whose steps say so."""
+    holds = _holds(bundle, request.force)
+    if not (asked.requirements or asked.wheels):
+        return Resolution(steps=())
+    found = None if request.force else resolve(bundle, asked, sources, work, lock=True, there=there, holds=holds)
+    if found is None:
+        found = resolve(bundle, asked, sources, work, lock=False, there=there, holds=holds)
+        if found is not None and not request.force and not found.held:
+            raise HelperError(
+                "It does not go with the packages this bundle was tested with (portable/lock.txt). Nothing was changed."
+            )
+    return found or Resolution(steps=())
 
 
-def _normalise(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name.strip()).lower()
+def _holds(bundle: Bundle, force: bool) -> Holds:
+    try:
+        return read_holds(bundle)
+    except HelperError:
+        if not force:
+            raise
+        return Holds(lock={}, protected={})
 
 
-def _pip(bundle: Bundle) -> list[str]:
-    return [str(bundle.python), "-I", "-X", "utf8", "-m", "pip"]
-
-
-def _complaints(bundle: Bundle, env: Mapping[str, str]) -> list[str]:
-    """The lines of `pip check`, empty if all fits."""
-    finished = subprocess.run(
-        [*_pip(bundle), "check"], env=env, check=False, capture_output=True, encoding="utf-8", errors="replace"
+def _refuse_held(resolution: Resolution, force: bool) -> None:
+    if force or not resolution.held:
+        return
+    lines = "\n".join(f"  {step}" for step in resolution.held)
+    raise HelperError(
+        f"This changes what the bundle was tested with:\n{lines}\nNothing was changed. Ask for another version, or add "
+        "--force: ComfyUI or a node may stop working then, and `manage rollback` brings it back."
     )
-    return finished.stdout.splitlines() if finished.returncode != 0 else []
 
 
-def _run_showing_errors(command: Sequence[str], env: Mapping[str, str]) -> tuple[int, str]:
-    """Exit code and errors of `command`; its output goes straight to the terminal, its errors on the way as well."""
-    with subprocess.Popen(
-        command, env=env, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, encoding="utf-8", errors="replace"
-    ) as process:
-        lines = []
-        for line in process.stderr or ():
-            lines.append(line)
-            sys.stderr.write(line)
-    return process.returncode, "".join(lines)
+def _module_names(bundle: Bundle, resolution: Resolution) -> dict[str, list[str]]:
+    """By package that is there after the change, the modules it has now."""
+    there = installed(bundle.root)
+    return {
+        step.name: there[step.name].modules() if step.name in there else []
+        for step in resolution.steps
+        if step.after is not None
+    }
+
+
+def _summary(steps: Sequence[Step]) -> str:
+    shown = [" ".join(filter(None, [step.action, step.name, step.after])) for step in steps if step.requested] or ["-"]
+    return ", ".join(shown[:4]) + (f" and {len(steps) - len(shown[:4])} more" if len(steps) > len(shown[:4]) else "")
+
+
+def _details(resolution: Resolution) -> dict[str, Any]:
+    return {"packages": [{"name": step.name, "before": step.before, "after": step.after} for step in resolution.steps]}
+
+
+def warn(outcome: Outcome) -> None:
+    """Print the warnings of an outcome."""
+    for line in outcome.warnings:
+        print(f"warning: {line}", file=sys.stderr)

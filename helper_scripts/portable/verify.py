@@ -6,29 +6,30 @@ import collections
 import hashlib
 import json
 import stat
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from portable.bundle import WINDOWS
+from portable.changes import Content, Record, content_of, sha256_of
 from portable.errors import HelperError
 from portable.prefix_table import PrefixFile, read_table
 from portable.relocate import read_state
 
 _FORMAT = 1
-_BLOCK = 1024 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
 class Damage:
     """One entry that is not as it was shipped. `path` is relative to the bundle, with forward slashes.
 
-    `archive` is the zip that holds it, if the bundle came in several.
+    `archive` is the zip that holds it, if the bundle came in several. "changed" is what a helper did on purpose
+    (`detail` names the change): no damage.
     """
 
     path: str
-    kind: Literal["missing", "damaged"]
+    kind: Literal["missing", "damaged", "changed"]
     detail: str
     archive: str = ""
 
@@ -90,6 +91,60 @@ def find_damage(root: Path, entries: list[dict[str, Any]]) -> Iterator[Damage]:
             yield Damage(path=entry["path"], kind="damaged", detail=detail, archive=entry.get("archive", ""))
 
 
+def judge(root: Path, damage: Iterable[Damage], records: Sequence[Record]) -> Iterator[Damage]:
+    """`damage`, that of it which the transactions `records` explain as "changed"; then what they put there and is lost.
+
+    A file counts as changed only if it is exactly what the last of them left.
+    """
+    left = left_by(records)
+    explained = set()
+    for item in damage:
+        place = next((name for name in (item.path, *map(str, PurePosixPath(item.path).parents)) if name in left), None)
+        if place is None:
+            yield item
+            continue
+        explained.add(item.path)
+        record, content = left[place]
+        by = f"changed by {record.kind} #{record.id}"
+        if _is_as_left(root, item.path, place, content):
+            yield replace(item, kind="changed", detail=by)
+        else:
+            yield replace(item, detail=f"{by}, and again since: {item.detail or 'it is gone'}", archive="")
+    for path, (record, content) in sorted(left.items()):
+        if content is None or path in explained or content.kind == "directory":
+            continue
+        if not _is_as_left(root, path, path, content):
+            is_there = (root / path).is_symlink() or (root / path).exists()
+            detail = f"put there by {record.kind} #{record.id}" + (", has other content now" if is_there else "")
+            yield Damage(path=path, kind="damaged" if is_there else "missing", detail=detail)
+
+
+def left_by(records: Sequence[Record]) -> dict[str, tuple[Record, Content | None]]:
+    """What the transactions left at each place that they changed: the last that did, and what it put there."""
+    left: dict[str, tuple[Record, Content | None]] = {}
+    for record in records:
+        for change in record.changes:
+            if change.after is None or change.after.kind == "directory":
+                for inside in [name for name in left if name.startswith(f"{change.path}/")]:
+                    del left[inside]
+            left[change.path] = (record, change.after)
+    return left
+
+
+def _is_as_left(root: Path, path: str, place: str, content: Content | None) -> bool:
+    """Whether at `path` there is what the transaction left at `place`, which is `path` or a folder above it."""
+    live = root / path
+    if content is None:
+        return not live.is_symlink() and not live.exists()
+    if place == path:
+        if content.kind == "directory":
+            return live.is_dir()
+        now = content_of(live)
+        return now is not None and (now.kind, now.digest) == (content.kind, content.digest)
+    wanted = content.files.get(str(PurePosixPath(path).relative_to(place)))
+    return (live.is_file() and sha256_of(live) == wanted) if wanted else not live.exists()
+
+
 def _check_file(path: Path, entry: Mapping[str, Any]) -> str:
     """What is wrong with the file, or an empty text."""
     if path.is_symlink() or not path.is_file():
@@ -100,7 +155,7 @@ def _check_file(path: Path, entry: Mapping[str, Any]) -> str:
     if _has_lost_permission(path, entry):
         return "has lost its permission to be run"
     try:
-        digest = _sha256(path)
+        digest = sha256_of(path)
     except OSError as error:
         return f"cannot be read: {error.strerror}"
     return "" if digest == entry["sha256"] else "has other content"
@@ -131,11 +186,3 @@ def _check_link(path: Path, entry: Mapping[str, Any]) -> str:
 
 def _check_directory(path: Path, _entry: Mapping[str, Any]) -> str:
     return "" if path.is_dir() and not path.is_symlink() else "is not a folder any more"
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()

@@ -72,6 +72,13 @@ class Manifest:
         return sum(entry.size for entry in self.entries)
 
     @property
+    def repeated(self) -> tuple[int, int]:
+        """How many files have a content that one before them has, and the bytes of those."""
+        files = [entry for entry in self.entries if entry.kind == "file"]
+        distinct = {entry.sha256: entry.size for entry in files}
+        return len(files) - len(distinct), sum(entry.size for entry in files) - sum(distinct.values())
+
+    @property
     def longest_path(self) -> str:
         """The entry whose path has the most characters, the first of several; what a limit such as MAX_PATH meets."""
         return max((entry.path for entry in self.entries), key=len, default="")

@@ -24,11 +24,19 @@ class Piece:
     packed: bytes | bytearray
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Placed:
+    """A member that has been written; its packed bytes begin at `at`."""
+
+    member: Member
+    at: int
+
+
 class ZipOutput:
     """Writes local headers and contents as members come, and the central directory at the end.
 
-    `stream` must be empty and seekable. `epoch` is the time all members get, in seconds (UTC). `settled` is told, after
-    each member, up to where the bytes will not change.
+    `stream` must be empty, seekable and readable. `epoch` is the time all members get, in seconds (UTC). `settled` is
+    told, after each member, up to where the bytes will not change.
     """
 
     def __init__(self, stream: BinaryIO, *, epoch: int, settled: Callable[[int], None] = lambda _: None) -> None:
@@ -84,6 +92,23 @@ class ZipOutput:
             left -= len(block)
         self._append(member, len(header))
 
+    def repeat(self, name: str, *, mode: int, of: Placed) -> None:
+        """Add a file with the content of one added before, whose packed bytes are copied from there."""
+        member = dataclasses.replace(of.member, name=name.encode(), mode=mode, offset=self._offset)
+        header = local_header(member)
+        self._stream.write(header)
+        for start in range(0, member.packed_size, _COPY):
+            self._stream.seek(of.at + start)
+            block = self._stream.read(min(_COPY, member.packed_size - start))
+            self._stream.seek(0, os.SEEK_END)
+            self._stream.write(block)
+        self._append(member, len(header))
+
+    @property
+    def last(self) -> Placed:
+        """The member added last."""
+        return self._last
+
     def _member(self, name: str, *, mode: int, method: int, size: int) -> Member:
         return Member(
             name=(name + "/" if stat.S_ISDIR(mode) else name).encode(),
@@ -98,6 +123,7 @@ class ZipOutput:
 
     def _append(self, member: Member, header_size: int) -> None:
         self._members.append(member)
+        self._last = Placed(member=member, at=self._offset + header_size)
         self._offset += header_size + member.packed_size
         self._settled(self._offset)
 

@@ -6,7 +6,7 @@ import functools
 import hashlib
 import itertools
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from packager.archive.pipeline import ordered
 from packager.archive.publish import ArchiveInfo, published
 from packager.archive.reuse import Earlier
 from packager.archive.zip_format import DEFLATED, STORED
-from packager.archive.zip_output import Piece, ZipOutput
+from packager.archive.zip_output import Piece, Placed, ZipOutput
 from packager.console import Advance, Console
 
 MEMORY = 512 * 1024 * 1024  # bytes
@@ -46,7 +46,8 @@ def write_zip(
     Each member's name is `root_name/path` (`path` alone if `root_name` is empty). `extra` are small files as bytes by
     path, that are not in the tree; `earlier` are contents packed already, by sha256. `level` is fast, default, max or 1
     to 12; `memory` bounds, in bytes, what is read and packed ahead; `epoch` is every member's time. The bytes depend on
-    the manifest, the contents, `root_name`, `level`, `epoch` and `extra` alone. Raises InputError if a file changed,
+    the manifest, the contents, `root_name`, `level`, `epoch` and `extra` alone; a content that several files have is
+    packed once. Raises InputError if a file changed,
     NoSpaceError if the disk is full.
     """
     number = deflate_level(level)
@@ -55,7 +56,7 @@ def write_zip(
     prefix = f"{root_name}/" if root_name else ""
     known = earlier or {}
     results = ordered(
-        packing.jobs(root, (entry for entry in manifest.entries if entry.sha256 not in known)),
+        packing.jobs(root, _first_of_each(entry for entry in manifest.entries if entry.sha256 not in known)),
         functools.partial(packing.work, root, level=number),
         threads=threads,
         budget=max(memory, 3 * BLOCK),
@@ -70,6 +71,7 @@ def write_zip(
     ):
         sources = {path: opened.enter_context(path.open("rb")) for path in {item.archive for item in known.values()}}
         output = ZipOutput(stream, epoch=epoch, settled=follower.settled)
+        written: dict[str, Placed] = {}  # by sha256
         with console.bar("zip", manifest.total_size) as advance:
             packed = itertools.chain.from_iterable(results)
             for entry in entries:
@@ -82,11 +84,24 @@ def write_zip(
                     member = copied.renamed(prefix + entry.path, stat.S_IFREG | entry.mode)
                     output.copy(member, source, at=copied.content_offset(source))
                     advance(entry.size)
+                elif entry.sha256 in written:
+                    output.repeat(prefix + entry.path, mode=stat.S_IFREG | entry.mode, of=written[entry.sha256])
+                    advance(entry.size)
                 else:
                     _add(output, prefix, next(packed), packed, advance)
+                    written[entry.sha256] = output.last
         members = output.finish()
         sha256 = follower.finish()
     return ArchiveInfo(path=destination, size=destination.stat().st_size, sha256=sha256, members=members)
+
+
+def _first_of_each(entries: Iterable[Entry]) -> Iterator[Entry]:
+    """What has to be packed: of several files with one content the first."""
+    seen = set()
+    for entry in entries:
+        if entry.kind != "file" or entry.sha256 not in seen:
+            seen.add(entry.sha256)
+            yield entry
 
 
 def _packed_bytes(path: str, content: bytes, level: int) -> Packed:

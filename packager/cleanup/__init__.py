@@ -1,18 +1,24 @@
 """Clean-up: rules say what may go, a plan finds it, a quarantine holds it until the proof has passed."""
 
-from packager.cleanup.clean import clean_tree, undo
+from packager.cleanup.clean import clean_into, clean_tree, undo
 from packager.cleanup.layout import TreeLayout, detect_layout, layout_of
 from packager.cleanup.listing import rules_json, rules_table
+from packager.cleanup.oracle import Judgement, OracleMeans
 from packager.cleanup.plan import CleanupPlan, Removal, Saving, plan_cleanup, tree_bytes
 from packager.cleanup.quarantine import Restored, apply, holds_clean_up, purge, restore
+from packager.cleanup.recipe_rules import rules_of
 from packager.cleanup.removed import removed_record, write_removed
 from packager.cleanup.rules import Keep, Protection, Rule, RuleSet, load_rules
+from packager.cleanup.savings import LastSaving, last_savings, remember_savings
 from packager.cleanup.walk import Kept
 
 __all__ = [
     "CleanupPlan",
+    "Judgement",
     "Keep",
     "Kept",
+    "LastSaving",
+    "OracleMeans",
     "Protection",
     "Removal",
     "Restored",
@@ -21,16 +27,20 @@ __all__ = [
     "Saving",
     "TreeLayout",
     "apply",
+    "clean_into",
     "clean_tree",
     "detect_layout",
     "holds_clean_up",
+    "last_savings",
     "layout_of",
     "load_rules",
     "plan_cleanup",
     "purge",
+    "remember_savings",
     "removed_record",
     "restore",
     "rules_json",
+    "rules_of",
     "rules_table",
     "tree_bytes",
     "undo",

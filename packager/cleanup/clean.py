@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from packager.cleanup.layout import detect_layout
-from packager.cleanup.plan import CleanupPlan, plan_cleanup
+from packager.cleanup.layout import TreeLayout, detect_layout
+from packager.cleanup.oracle import Judgement, OracleMeans, clean_with_oracle, subject_of
+from packager.cleanup.plan import plan_cleanup
 from packager.cleanup.quarantine import Restored, apply, default_quarantine, holds_clean_up, purge, restore
 from packager.cleanup.rules import RuleSet
 from packager.errors import InputError
@@ -20,11 +21,12 @@ def clean_tree(
     opt_in: Iterable[str] = (),
     dry_run: bool = False,
     keep_quarantine: bool = False,
-) -> CleanupPlan:
+    oracle: OracleMeans | None = None,
+) -> Judgement:
     """Clean the tree below `root` (see detect_layout for what it may be) and return what was, or would be, removed.
 
     An earlier clean-up that was interrupted, or whose quarantine was kept, is undone first: the plan is always of the
-    whole tree. A dry run changes nothing. Raises InputError, PackagerError.
+    whole tree. A dry run changes nothing, and asks no oracle. Raises InputError, PackagerError.
     """
     layout = detect_layout(root)
     quarantine = default_quarantine(layout.root)
@@ -36,16 +38,36 @@ def clean_tree(
                 where=str(quarantine),
                 remedy="undo it first with --undo, or run without --dry-run",
             )
-        return plan_cleanup(layout, rules, tier=tier, opt_in=opt_in)
+        return Judgement(plan=plan_cleanup(layout, rules, tier=tier, opt_in=opt_in), report=None)
     rules.select(tier, opt_in := tuple(opt_in))  # a wrong tier or rule is found before anything moves
     if earlier:
         restore(layout.root, quarantine)
     purge(quarantine)
-    plan = plan_cleanup(layout, rules, tier=tier, opt_in=opt_in)
-    apply(plan, quarantine)
+    judged = clean_into(quarantine, layout, rules, tier=tier, opt_in=opt_in, oracle=oracle)
     if not keep_quarantine:
         purge(quarantine)
-    return plan
+    return judged
+
+
+def clean_into(
+    quarantine: Path,
+    layout: TreeLayout,
+    rules: RuleSet,
+    *,
+    tier: str,
+    opt_in: Iterable[str],
+    oracle: OracleMeans | None,
+) -> Judgement:
+    """Move what goes from the tree into `quarantine`, a folder that is new or empty; with `oracle` None by rules alone.
+
+    Raises PackagerError; ProofError if the oracle cannot ask the tree.
+    """
+    if oracle is not None:
+        subject = subject_of(layout, env=oracle.env, skip=oracle.skip)
+        return clean_with_oracle(subject, rules, tier=tier, opt_in=opt_in, quarantine=quarantine, means=oracle)
+    plan = plan_cleanup(layout, rules, tier=tier, opt_in=opt_in)
+    apply(plan, quarantine)
+    return Judgement(plan=plan, report=None)
 
 
 def undo(root: Path) -> Restored:

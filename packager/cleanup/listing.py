@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import dataclasses
 import textwrap
+from collections.abc import Mapping
 from typing import Any
 
 from packager.cleanup.rules import RuleSet
+from packager.cleanup.savings import LastSaving
 
 
-def rules_json(rules: RuleSet) -> dict[str, Any]:
-    """Rules and protections as plain values, in the order in which they are tried."""
+def rules_json(rules: RuleSet, last: Mapping[str, LastSaving] | None = None) -> dict[str, Any]:
+    """Rules and protections as plain values, in the order in which they are tried; `last_build`: what `last` has."""
+    saved = {rule: dataclasses.asdict(saving) for rule, saving in (last or {}).items()}
     return {
-        "rules": [dataclasses.asdict(rule) for rule in rules.rules],
+        "rules": [
+            dataclasses.asdict(rule) | ({"last_build": saved[rule.id]} if rule.id in saved else {})
+            for rule in rules.rules
+        ],
         "protected": [dataclasses.asdict(protection) for protection in rules.protections],
     }
 
 
-def rules_table(rules: RuleSet) -> str:
-    """Tier, id, folders, patterns, why, and the exceptions of each rule; then what no rule may touch."""
+def rules_table(rules: RuleSet, last: Mapping[str, LastSaving] | None = None) -> str:
+    """Tier, id, folders, patterns, why, and the exceptions of each rule; then what no rule may touch.
+
+    `last`: what rules saved in the last build here, by id.
+    """
+    saved = last or {}
     lines = []
     for tier in ("safe", "aggressive", "opt-in"):
         for rule in rules.rules:
@@ -27,7 +37,9 @@ def rules_table(rules: RuleSet) -> str:
                 lines += _paragraph("", f"{rule.why}." + (f" Saved: {rule.measured}." if rule.measured else ""))
                 lines += _paragraph("goes:  ", ", ".join(rule.patterns))
                 for keep in rule.keep:
-                    lines += _paragraph("stays: ", f"{keep.pattern} ({keep.reason})")
+                    lines += _paragraph("stays: ", f"{keep.pattern} ({keep.reason}; source: {keep.source})")
+                if rule.id in saved:
+                    lines += _paragraph("last build: ", str(saved[rule.id]))
     lines += ["", "no rule touches"]
     for protection in rules.protections:
         lines.append(f"{'':<11} {protection.id:<24} {', '.join(protection.patterns)}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,16 @@ class CleanupPlan:
         """Largest first. Outside site-packages and nodes a package is `(stdlib)`, `(prefix)` or `(app)`."""
         return _add_up(self.removals, lambda removal: removal.package)
 
+    def protected(self) -> list[dict[str, Any]]:
+        """What stays in spite of a rule, by rule, protector and reason: how many paths, and one of them."""
+        groups: dict[tuple[str, str, str], list[str]] = {}
+        for kept in self.kept:
+            groups.setdefault((kept.rule, kept.by, kept.reason), []).append(printable(kept.path))
+        return [
+            {"rule": rule, "by": by, "reason": reason, "paths": len(paths), "example": min(paths)}
+            for (rule, by, reason), paths in sorted(groups.items())
+        ]
+
     def table(self, *, tree_bytes: int | None = None, packages: int = 15) -> str:
         """For people: by rule, then the `packages` that shrink most. Shares are of `tree_bytes`, or of what goes."""
         whole = tree_bytes if tree_bytes is not None else self.bytes
@@ -119,18 +129,25 @@ class CleanupPlan:
 
 
 def plan_cleanup(
-    tree: BundleTree | TreeLayout, rules: RuleSet, *, tier: str = "safe", opt_in: Iterable[str] = ()
+    tree: BundleTree | TreeLayout,
+    rules: RuleSet,
+    *,
+    tier: str = "safe",
+    opt_in: Iterable[str] = (),
+    needed: Mapping[str, str] | None = None,
 ) -> CleanupPlan:
     """Plan with the rules of `tier` (none, safe, aggressive) and the opt-in rules named.
 
-    A link that stays keeps what it points to. Raises InputError (unknown tier or rule, a tree nested too deeply) or
-    PackagerError (a folder that cannot be read).
+    `needed` maps paths to the evidence that they, with all below them, have to stay: what the oracle found. A link that
+    stays keeps what it points to. Raises InputError (unknown tier or rule, a tree nested too deeply) or PackagerError
+    (a folder that cannot be read).
     """
     layout = layout_of(tree) if isinstance(tree, BundleTree) else tree
     opt_in = tuple(sorted(set(opt_in)))
     selected = rules.select(tier, opt_in, os=layout.os)
-    held = {
-        f"{folder}/{path}" if folder else path: "a node has it served to the browser (WEB_DIRECTORY)"
+    held = {path: ("oracle", evidence) for path, evidence in (needed or {}).items()}
+    held |= {
+        f"{folder}/{path}" if folder else path: ("tree", "a node has it served to the browser (WEB_DIRECTORY)")
         for folder, scopes in layout.scopes.items()
         if "nodes" in scopes
         for path in served_folders(layout.root / folder)
@@ -162,7 +179,7 @@ def tree_bytes(root: Path) -> int:
     return sum(sizes.values())
 
 
-def _wanted_by_links(root: Path, walk: Walk) -> dict[str, str]:
+def _wanted_by_links(root: Path, walk: Walk) -> dict[str, tuple[str, str]]:
     """What would go although a link that stays points to it, with the reason to hold it."""
     going = {found.path for found in walk.found}
     wanted = {}
@@ -171,7 +188,7 @@ def _wanted_by_links(root: Path, walk: Walk) -> dict[str, str]:
         target = os.path.normpath(place.parent / place.readlink())
         path = os.path.relpath(target, root).replace(os.sep, "/")
         if any(place in going for place in lineage(path)):
-            wanted[path] = f"{printable(link)} is a link to it"
+            wanted[path] = ("tree", f"{printable(link)} is a link to it")
     return wanted
 
 

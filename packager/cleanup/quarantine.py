@@ -38,6 +38,11 @@ def default_quarantine(root: Path) -> Path:
     return root / QUARANTINE
 
 
+def quarantined_files(quarantine: Path) -> Path:
+    """Where what was moved lies, under the paths it had."""
+    return quarantine / _FILES
+
+
 def apply(plan: CleanupPlan, quarantine: Path) -> None:
     """Move what `plan` removes into `quarantine`, a folder that is new or empty. Does nothing for an empty plan.
 

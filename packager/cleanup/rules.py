@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -92,6 +93,25 @@ class RuleSet:
             and (os in rule.targets if os is not None else len(rule.targets) == everywhere)
         )
 
+    def with_exceptions(self, exceptions: Iterable[tuple[str, str, str]], *, source: str) -> RuleSet:
+        """These rules with more of what single ones leave alone: (rule, pattern from its scope's folder, reason).
+
+        Raises InputError for an unknown rule or a pattern that is none.
+        """
+        added: dict[str, list[Keep]] = {}
+        known = {rule.id for rule in self.rules}
+        for number, (rule, pattern, reason) in enumerate(exceptions):
+            where = f"{source}: cleanup.exceptions[{number}]"
+            if rule not in known:
+                near = difflib.get_close_matches(rule, known, n=1)
+                remedy = f"did you mean {near[0]}?" if near else "`packager rules` lists them"
+                raise InputError(f"no rule is called '{rule}'", where=f"{where}.rule", remedy=remedy)
+            if problem := pattern_problem(pattern):
+                raise InputError(f"pattern '{pattern}' {problem[0]}", where=f"{where}.pattern", remedy=problem[1])
+            added.setdefault(rule, []).append(Keep(pattern=pattern, reason=reason, source=source))
+        rules = (dataclasses.replace(rule, keep=(*rule.keep, *added.get(rule.id, ()))) for rule in self.rules)
+        return dataclasses.replace(self, rules=tuple(rules))
+
     def with_keeps(self, keeps: Iterable[tuple[str, str]], *, source: str) -> RuleSet:
         """These rules with more of what stays: (pattern from the root of the tree, reason).
 
@@ -107,8 +127,10 @@ class RuleSet:
         return dataclasses.replace(self, protections=(*self.protections, *added))
 
 
-def load_rules(folder: Path | None = None, *, extra: Sequence[Path] = ()) -> RuleSet:
-    """All rules of `folder` (None: the ones that come with the program) and of the rule files `extra`.
+def load_rules(
+    folder: Path | None = None, *, extra: Sequence[Path] = (), documents: Sequence[Document] = ()
+) -> RuleSet:
+    """All rules of `folder` (None: the ones that come with the program), of the rule files `extra` and of `documents`.
 
     Raises DocumentError with every fault of every file, each with its line.
     """
@@ -121,8 +143,7 @@ def load_rules(folder: Path | None = None, *, extra: Sequence[Path] = ()) -> Rul
     protections: list[Protection] = []
     faults: list[Fault] = []
     first_use: dict[str, str] = {}
-    for file in (*files, *extra):
-        document = read_document(file)
+    for document in (*map(read_document, (*files, *extra)), *documents):
         found = check_schema(document, schema)
         if not found:
             found = [*_check_patterns(document), *_check_ids(document, first_use)]

@@ -89,18 +89,22 @@ class _Folder:
 class Walk:
     """Fills `found` (a folder's content before the folder), `kept`, `links` that stay, and `files`, the tree's count.
 
-    `held` maps paths to the reason why they stay, with all below them.
+    `held` maps paths that stay, with all below them, to what holds them and the reason.
     """
 
     def __init__(
-        self, layout: TreeLayout, rules: Sequence[Rule], protections: Iterable[Protection], held: Mapping[str, str]
+        self,
+        layout: TreeLayout,
+        rules: Sequence[Rule],
+        protections: Iterable[Protection],
+        held: Mapping[str, tuple[str, str]],
     ) -> None:
         self.found: list[Found] = []
         self.kept: list[Kept] = []
         self.links: list[str] = []
         self.files = 0
         self._root = os.fspath(layout.root)
-        self._held = {path: _Guard(_hold(reason)) for path, reason in held.items()}
+        self._held = {path: _Guard(_hold(by, reason)) for path, (by, reason) in held.items()}
         self._keeps: dict[str, list[tuple[re.Pattern[str], str]]] = {
             rule.id: [(compile_pattern(keep.pattern, ignore_case=True), keep.reason) for keep in rule.keep]
             for rule in rules
@@ -262,8 +266,8 @@ class Walk:
         return next(self._tree_guards.matches(path), None)
 
 
-def _hold(reason: str) -> Protection:
-    return Protection(id="tree", scopes=None, patterns=(), reason=reason, source="the tree itself")
+def _hold(by: str, reason: str) -> Protection:
+    return Protection(id=by, scopes=None, patterns=(), reason=reason, source="the tree itself")
 
 
 def _has_twin(folder: _Folder, rule: Rule, path: str) -> bool:

@@ -4,6 +4,7 @@
     index/ab/ab12....json       sha256 of a URL -> the blob it gave, and the validators to ask whether it still does
     parts/NAME.part, .json      bytes of a download so far, and the answer they belong to
     git/NAME.git                bare repositories
+    oracle/ab/ab12....json.z    what the clean-up's oracle was told
     locks/NAME.lock             who is at work on a part or a repository
 
 Several processes may share it: files appear by rename, parts and repositories are changed under their lock alone.
@@ -31,7 +32,7 @@ from packager.filesystem import remove_tree, sha256_file, write_atomic
 from packager.locks import hold
 
 _BLOCK = 1024 * 1024
-_KINDS = ("blobs", "index", "parts", "git")
+_KINDS = ("blobs", "index", "parts", "git", "oracle")
 
 
 def default_cache_root() -> Path:
@@ -39,6 +40,11 @@ def default_cache_root() -> Path:
     if named := os.environ.get("PACKAGER_CACHE_DIR"):
         return Path(named).expanduser().absolute()
     return platformdirs.user_cache_path("comfyui-portable-packager", appauthor=False)
+
+
+def oracle_cache() -> Path:
+    """Where the clean-up's oracle remembers what it was told."""
+    return default_cache_root() / "oracle"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +66,7 @@ class Usage:
 
 @dataclass(frozen=True, kw_only=True)
 class CacheInfo:
-    """`kinds` by name: blobs, index, parts, git; a git repository is one entry."""
+    """`kinds` by name: blobs, index, parts, git, oracle; a git repository is one entry."""
 
     root: Path
     kinds: dict[str, Usage]
@@ -161,7 +167,7 @@ class Cache:
                 with self.lock(prefix + name):
                     for path in (self.root / kind).glob(f"{name}.*"):
                         remove_tree(path)
-        for kind in ("blobs", "index"):
+        for kind in ("blobs", "index", "oracle"):
             for path in sorted((self.root / kind).rglob("*")):
                 if path.is_file():
                     path.unlink(missing_ok=True)

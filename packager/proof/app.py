@@ -12,9 +12,9 @@ import sys
 import time
 from pathlib import Path
 
+from packager.probes.app_log import AppLog, NodeFailure, parse
+from packager.probes.pool import Running
 from packager.process import Finished
-from packager.proof.app_log import AppLog, NodeFailure, parse
-from packager.proof.pool import Running
 from packager.proof.probing import why_it_ended
 from packager.proof.site import Site, Verdict, failed, passed, remedies
 

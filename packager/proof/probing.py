@@ -11,17 +11,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from packager import probes
 from packager.bundle import BundleTree
 from packager.console import Console
 from packager.errors import ProofError
+from packager.probes.environment import bare_environment
+from packager.probes.pool import Job, run_all
 from packager.process import Finished
 from packager.proof.baseline import OK, Baseline
 from packager.proof.limits import Limits
 from packager.proof.needs import system_needs
-from packager.proof.pool import Job, run_all
-from packager.proof.sandbox import Sandbox, bare_environment
+from packager.proof.sandbox import Sandbox
 
-_PROBE = Path(__file__).with_name("probe.py")
+_PROBE = Path(probes.__file__).with_name("probe.py")
 
 
 def take_baseline(

@@ -9,9 +9,9 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from packager.probes.pool import Job, run_all
 from packager.process import Finished
 from packager.proof.needs import system_needs
-from packager.proof.pool import Job, run_all
 from packager.proof.probing import why_it_ended
 from packager.proof.site import Site, Verdict, failed, passed
 

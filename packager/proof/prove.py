@@ -18,13 +18,14 @@ from packager.bundle import PORTABLE_DIR, BundleTree
 from packager.console import Console
 from packager.errors import ProofError
 from packager.filesystem import remove_tree
+from packager.probes.environment import bare_environment, can_mask
 from packager.proof import app, checks, contents, programs
 from packager.proof.baseline import Baseline, load_baseline
 from packager.proof.contents import LeakScan
 from packager.proof.limits import Limits
 from packager.proof.needs import system_needs
 from packager.proof.probing import probe_tree
-from packager.proof.sandbox import Sandbox, bare_environment, can_mask, hidden, link_programs
+from packager.proof.sandbox import Sandbox, hidden, link_programs
 from packager.proof.site import Site, Verdict, failed
 from packager.proof.unpack import Extract, copy_bundle, unpack
 

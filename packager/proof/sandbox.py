@@ -16,13 +16,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from packager import process
 from packager.errors import InputError
-from packager.proof.pool import Job
+from packager.probes.environment import can_mask
+from packager.probes.pool import Job
 
 HIDDEN_SUFFIX = ".hidden-by-proof"
 _SYSTEM_PREFIXES = (Path("/"), Path("/usr"), Path("/usr/local"))
-_DEAD_PROXY = "http://127.0.0.1:9"  # RFC 863 "discard": nothing listens, so that a fetch fails at once
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,27 +49,6 @@ class Sandbox:
         end = self.starter.index("--")
         masks = [word for file in files for word in ("--ro-bind", "/dev/null", file)]
         return replace(self, starter=(*self.starter[:end], *masks, *self.starter[end:]))
-
-
-def bare_environment(folder: Path, *, path: str, extra: Mapping[str, str]) -> dict[str, str]:
-    """What `env -i` leaves and no more than a program needs: PATH, and a home and caches below `folder`.
-
-    A proxy that refuses stands for the network a user may not have. `extra` is the recipe's own environment.
-    """
-    for name in ("home", "tmp", "cache"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
-    environment = {
-        "PATH": path,
-        "HOME": str(folder / "home"),
-        "TMPDIR": str(folder / "tmp"),
-        "XDG_CACHE_HOME": str(folder / "cache"),
-        "no_proxy": "localhost,127.0.0.1",
-    }
-    for scheme in ("http", "https", "all"):
-        environment[f"{scheme}_proxy"] = _DEAD_PROXY
-    if sys.platform == "win32":  # sockets and temp files need these three there
-        environment |= {"SYSTEMROOT": os.environ["SYSTEMROOT"], "TEMP": str(folder / "tmp"), "TMP": str(folder / "tmp")}
-    return environment | dict(extra)
 
 
 def link_programs(folder: Path, programs: Sequence[str]) -> str:
@@ -131,13 +109,6 @@ def restore_hidden(path: Path) -> bool:
         )
     other.rename(path)
     return True
-
-
-def can_mask() -> bool:
-    """Whether bwrap is here and may make namespaces (some kernels and containers forbid it)."""
-    if not sys.platform.startswith("linux") or shutil.which("bwrap") is None:
-        return False
-    return process.run(["bwrap", "--dev-bind", "/", "/", "true"], check=False, timeout=20).returncode == 0
 
 
 def host_pythons() -> list[Path]:

@@ -9,11 +9,11 @@ from typing import Any
 
 from packager.bundle import BundleTree
 from packager.console import Console
+from packager.probes.pool import run_one
 from packager.process import Finished
 from packager.proof.baseline import Baseline
 from packager.proof.limits import Limits
 from packager.proof.needs import system_needs
-from packager.proof.pool import run_one
 from packager.proof.sandbox import Sandbox
 
 

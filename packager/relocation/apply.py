@@ -10,6 +10,7 @@ from packager.elf import find_patchelf
 from packager.filesystem import remove_tree, sha256_file, write_atomic
 from packager.macho import find_install_name_tool
 from packager.process import run
+from packager.records import FileState, changed_record, state_of
 from packager.relocation.edits import (
     Edit,
     Materialise,
@@ -20,7 +21,6 @@ from packager.relocation.edits import (
     SetInstallNames,
     SetRpath,
 )
-from packager.relocation.records import FileState, changed_record, state_of
 from packager.relocation.signing import CODESIGN
 
 _STAGING = ".relocation"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from packager.relocation.records import Record
+from packager.records import Record
 
 
 @dataclass(frozen=True, kw_only=True)

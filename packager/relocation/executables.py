@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 from packager.errors import InputError
+from packager.records import Record
 from packager.relocation.edits import Edit, Rewrite
 from packager.relocation.entry_points import ScriptEntryPoint, read_entry_points
 from packager.relocation.launchers import LauncherKind, launcher_kind, relocatable_launcher, replace_trampoline
 from packager.relocation.places import BuildPlaces
-from packager.relocation.records import Record
 from packager.relocation.scripts import relocatable_script, without_shebang
 
 OwnerOf = Callable[[Path], Record | None]

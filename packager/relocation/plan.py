@@ -10,13 +10,13 @@ from pathlib import Path, PurePosixPath
 from packager.bundle import BundleTree
 from packager.errors import DocumentError, Fault, InputError
 from packager.filesystem import walk_files
+from packager.records import Record, read_record
 from packager.relocation.edits import Edit, RelocationPlan, Remove, Rewrite
 from packager.relocation.executables import plan_executable
 from packager.relocation.install_names import plan_install_names
 from packager.relocation.installs import plan_install
 from packager.relocation.links import plan_link
 from packager.relocation.places import BuildPlaces
-from packager.relocation.records import Record, read_record
 from packager.relocation.rpaths import plan_rpath
 from packager.relocation.rules import load_rules
 from packager.relocation.shebangs import plan_shebang

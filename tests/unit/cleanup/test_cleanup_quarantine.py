@@ -168,18 +168,18 @@ def test_clean_tree_after_a_kill_does_the_whole_work(
     other = tmp_path / "other"
     shutil.copytree(bundle.root, other, symlinks=True)
     quarantine = default_quarantine(bundle.root)
-    expected = clean_tree(other, rules)
+    expected = clean_tree(other, rules).plan
     assert killer(bundle.root, quarantine, "apply", 30)[0] == -signal.SIGKILL
     with pytest.raises(InputError, match="half a tree"):
         clean_tree(bundle.root, rules, dry_run=True)
-    plan = clean_tree(bundle.root, rules)
+    plan = clean_tree(bundle.root, rules).plan
     assert removed(plan) == removed(expected)
     assert tree_digest(bundle.root) == tree_digest(other)
 
 
 def test_clean_tree_keeps_for_undo_only_when_told(bundle: BundleTree, rules: RuleSet) -> None:
     before = snapshot(bundle.root)
-    assert clean_tree(bundle.root, rules, dry_run=True).removals
+    assert clean_tree(bundle.root, rules, dry_run=True).plan.removals
     assert snapshot(bundle.root) == before
     clean_tree(bundle.root, rules, keep_quarantine=True)
     clean_tree(bundle.root, rules, tier="aggressive", keep_quarantine=True)

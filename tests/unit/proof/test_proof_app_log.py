@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from packager.proof.app_log import parse
+from packager.probes.app_log import parse
 from packager.proof.needs import system_needs
 
 SOUND = """\

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from packager.probes.pool import Job, Running, run_all
 from packager.proof.app import group_members
-from packager.proof.pool import Job, Running, run_all
 
 
 def job(name: str, *command: str, timeout: float = 30) -> Job:

@@ -17,12 +17,13 @@ from packager.bundle import BundleTree
 from packager.console import Console
 from packager.errors import InputError, ProofError
 from packager.filesystem import tree_digest
+from packager.probes.environment import can_mask
 from packager.proof import checks, contents, probe
 from packager.proof.baseline import Baseline, compare, load_baseline
 from packager.proof.limits import Limits
 from packager.proof.probing import probe_tree, take_baseline
 from packager.proof.prove import Prover
-from packager.proof.sandbox import can_mask, hidden
+from packager.proof.sandbox import hidden
 from packager.proof.site import Site
 
 

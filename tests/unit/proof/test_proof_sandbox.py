@@ -12,10 +12,10 @@ import pytest
 
 from packager import process
 from packager.errors import InputError
-from packager.proof.pool import run_all
+from packager.probes.environment import bare_environment
+from packager.probes.pool import run_all
 from packager.proof.sandbox import (
     Sandbox,
-    bare_environment,
     can_mask,
     hidden,
     host_pythons,

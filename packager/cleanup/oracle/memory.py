@@ -1,0 +1,46 @@
+"""What the oracle found out before, so that a second build of the same lock does not ask again.
+
+Below the packager's cache: `oracle/ab/ab12....json.z`, deflated JSON named by the sha256 of what it was asked. An entry
+that cannot be read counts as missing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zlib
+from pathlib import Path
+from typing import Any
+
+from packager.filesystem import write_atomic
+
+_FORMAT = 1
+
+
+class Memory:
+    """`folder` None remembers nothing."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+        self.hits = 0
+
+    def recall(self, *key: object) -> Any:
+        """What was remembered under `key` (JSON values), or None."""
+        path = self._path(key)
+        if path is None:
+            return None
+        try:
+            return json.loads(zlib.decompress(path.read_bytes()))
+        except (OSError, ValueError, zlib.error):
+            return None
+
+    def remember(self, value: Any, *key: object) -> None:
+        path = self._path(key)
+        if path is not None:
+            write_atomic(path, zlib.compress(json.dumps(value, ensure_ascii=True).encode(), 6))
+
+    def _path(self, key: tuple[object, ...]) -> Path | None:
+        if self._folder is None:
+            return None
+        name = hashlib.sha256(json.dumps([_FORMAT, *key], sort_keys=True).encode()).hexdigest()
+        return self._folder / name[:2] / f"{name}.json.z"

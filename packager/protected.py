@@ -1,0 +1,24 @@
+"""The packages that the helpers of a bundle change only when told to with --force: portable/protected.json."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from packaging.utils import canonicalize_name
+
+from packager.special_packages import special_packages
+
+_FORMAT = 1
+_NATIVE = "a wheel made for this bundle's torch, Python and accelerator"
+
+
+def protected_packages(native: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """What portable/protected.json holds: families that the core alone chooses, and what the native packages brought.
+
+    `native` is how install_native told of each (NativeInstalled as JSON).
+    """
+    reasons = {name: family.why for family in special_packages().core_only for name in family.packages}
+    for package in native:
+        reasons.update(dict.fromkeys(map(canonicalize_name, package["changes"]), _NATIVE))
+    return {"format": _FORMAT, "packages": [{"name": name, "why": why} for name, why in sorted(reasons.items())]}
