@@ -98,7 +98,14 @@ def resolve(
         removed=tuple(removed),
     )
     additions = settle_additions(
-        recipe, lock, target=target, origins=origins, folder=work / "additions", console=console, previous=previous
+        recipe,
+        lock,
+        target=target,
+        origins=origins,
+        folder=work / "additions",
+        console=console,
+        previous=previous,
+        upgrade=upgrade,
     )
     return replace(lock, additions=additions)
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from packager.compiled import parse_compiled
 from packager.conflicts import Decision, Wish
 from packager.errors import InputError
-from packager.lock import Lock, LockedPackage, LockedRepository, load_lock, parse_compiled
+from packager.lock import Lock, LockedPackage, LockedRepository, load_lock
 from packager.requirements import Removed
 
 COMPILED = """\

@@ -116,7 +116,7 @@ def test_a_package_the_platform_lacks_is_told_with_what_the_solver_said(request_
         MiniforgeRuntime().identify(replace(request_for, conda_packages=("no-such-package",)))
 
 
-@pytest.mark.parametrize("said", ["", "no JSON", "{}", '{"actions": {}}', '{"success": true, "actions": {"LINK": [1]}}'])
+@pytest.mark.parametrize("said", ["", "no JSON", "{}", '{"actions": {}}', '{"actions": {"LINK": [1]}}'])
 def test_an_answer_that_cannot_be_read_is_told(said: str) -> None:
     with pytest.raises(PackagerError, match="said nothing of what it would install"):
         planned_packages(said, where="mamba")
