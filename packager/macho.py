@@ -56,7 +56,7 @@ def is_macho(path: Path) -> bool:
 
 def read_macho(path: Path) -> MachOFacts:
     """The facts of the Mach-O file at `path`. Raises InputError if it is none, or a damaged one."""
-    import lief  # noqa: PLC0415 - it takes longer to load than most commands to run
+    import lief  # noqa: PLC0415 - half a second, for a library that builds for Linux and Windows never ask
 
     lief.logging.disable()  # it tells of damage on stderr
     parsed = lief.MachO.parse(str(path), lief.MachO.ParserConfig.quick) if is_macho(path) else None
@@ -64,8 +64,8 @@ def read_macho(path: Path) -> MachOFacts:
     if not parts:
         raise InputError("is no Mach-O file, or a damaged one", where=str(path))
     own = parts[0].header.file_type.name
-    named = [part.get(lief.MachO.LoadCommand.TYPE.ID_DYLIB) for part in parts if own == "DYLIB"]
-    ids = [str(command.name) if isinstance(command, lief.MachO.DylibCommand) else None for command in named]
+    commands = [part.get(lief.MachO.LoadCommand.TYPE.ID_DYLIB) for part in parts if own == "DYLIB"]
+    ids = [str(command.name) if isinstance(command, lief.MachO.DylibCommand) else None for command in commands]
     return MachOFacts(
         archs=tuple(_ARCHITECTURES.get(part.header.cpu_type.name, part.header.cpu_type.name) for part in parts),
         kind=_KINDS.get(own, "other"),
