@@ -7,6 +7,7 @@ The archive is made before the proof, since it is the archive that is proved: un
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 from collections.abc import Callable, Collection
@@ -14,13 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from packager import cleanup, release, resources, runtimes, slim
+from packager import cleanup, offline, release, resources, runtimes, slim
 from packager.console import Console
 from packager.errors import InputError
 from packager.journal import Journal, digest, exclusive
 from packager.lock import Lock, load_lock
 from packager.locking import Locking, beside_recipe
 from packager.models import folder_warnings
+from packager.offline import Stock
 from packager.origins import Origins
 from packager.proof import restore_hidden
 from packager.recipe import Recipe
@@ -93,8 +95,9 @@ def plan_build(recipe: Recipe, options: BuildOptions, console: Console) -> Lock:
     with exclusive(options.work):
         _check(recipe, console)
         request = _request(recipe, options, console, refresh=options.refresh_lock)
-        locking = _locking(recipe, options, runtimes.get(recipe.runtime).identify(request), console)
-        return locking.obtain(Journal(options.work.resolve()), options.lock, refresh=options.refresh_lock)
+        with _told_at_once(recipe, options, request):
+            locking = _locking(recipe, options, runtimes.get(recipe.runtime).identify(request), console)
+            return locking.obtain(Journal(options.work.resolve()), options.lock, refresh=options.refresh_lock)
 
 
 def lock_recipe(
@@ -103,11 +106,11 @@ def lock_recipe(
     """Write the recipe's lock beside it, unless a current one is there. `upgrade`: see Locking.refresh."""
     with exclusive(options.work):
         request = _request(recipe, options, console, refresh=True, renew=upgrade == ())
-        identity = runtimes.get(recipe.runtime).identify(request)
-        locking = _locking(recipe, options, identity, console)
-        path = locking.beside_recipe
-        locking.refresh(path, upgrade=upgrade)
-        return load_lock(path), path
+        with _told_at_once(recipe, options, request):
+            locking = _locking(recipe, options, runtimes.get(recipe.runtime).identify(request), console)
+            path = locking.beside_recipe
+            locking.refresh(path, upgrade=upgrade)
+            return load_lock(path), path
 
 
 def build_tree(recipe: Recipe, options: BuildOptions, console: Console) -> Stages:
@@ -140,6 +143,10 @@ def travel(stages: Stages, journal: Journal, *, until: str = STAGES[-1], keep_qu
     restore_hidden(stages.tree.root.parent)  # a proof that was killed may have left it under another name
     inputs = stage_inputs(stages)
     _settle(stages, journal, inputs)
+    if not journal.is_current("install", inputs["install"]):
+        offline.check(
+            Stock(recipe=stages.recipe, target=stages.target, origins=stages.origins, work=stages.work), stages.lock
+        )
     for name in STAGES[: STAGES.index(until) + 1]:
         action = _announced(name, getattr(stages, name), stages.console)
         stages.results[name] = journal.run(name, inputs[name], action, intact=_intact(name, stages))
@@ -212,11 +219,14 @@ def _intact(name: str, stages: Stages) -> Callable[[Any], bool]:
 def _prepare(recipe: Recipe, options: BuildOptions, journal: Journal, console: Console) -> Stages:
     """All that can be wrong before anything is installed is found here."""
     rules = _check(recipe, console)
-    facts = runtimes.get(recipe.runtime).inspect(_request(recipe, options, console, refresh=options.refresh_lock))
-    locking = _locking(recipe, options, runtimes.locked_identity(facts), console)
+    request = _request(recipe, options, console, refresh=options.refresh_lock)
+    with _told_at_once(recipe, options, request):
+        facts = runtimes.get(recipe.runtime).inspect(request)
+        locking = _locking(recipe, options, runtimes.locked_identity(facts), console)
+        lock = locking.obtain(journal, options.lock, refresh=options.refresh_lock)
     return Stages(
         recipe=recipe,
-        lock=locking.obtain(journal, options.lock, refresh=options.refresh_lock),
+        lock=lock,
         target=options.target,
         runtime=runtimes.get(recipe.runtime),
         facts=facts,
@@ -236,6 +246,15 @@ def _check(recipe: Recipe, console: Console) -> cleanup.RuleSet:
     for warning in folder_warnings(recipe.models):
         console.warn(warning)
     return rules
+
+
+def _told_at_once(
+    recipe: Recipe, options: BuildOptions, request: runtimes.RuntimeRequest
+) -> contextlib.AbstractContextManager[None]:
+    beside = beside_recipe(recipe, options.target)
+    lock = options.lock or (beside if beside.is_file() and not options.refresh_lock else None)
+    stock = Stock(recipe=recipe, target=options.target, origins=options.origins, work=options.work.resolve())
+    return offline.told_at_once(stock, lambda: runtimes.get(recipe.runtime).identify(request), lock)
 
 
 def _request(
