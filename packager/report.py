@@ -123,13 +123,9 @@ def _savings(report: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _protected_rows(report: dict[str, Any]) -> list[list[str]]:
-    rows = [
+    return [
         [item["rule"], item["by"], item["reason"], item["example"], str(item["paths"])] for item in report["protected"]
     ]
-    for item in report.get("oracle", {}).get("findings", ()):
-        how = ", ".join(str(item[key]) for key in ("how", "probe") if item.get(key))
-        rows.append([item["rule"], f"oracle ({how})" if how else "oracle", item["evidence"], item["path"], "1"])
-    return rows
 
 
 def _kept_rows(strip: dict[str, Any]) -> list[list[str]]:
@@ -147,8 +143,10 @@ def _rule_table(cleanup: Sequence[dict[str, Any]]) -> str:
 def _oracle_part(oracle: dict[str, Any] | None) -> str:
     """What the clean-up's oracle asked, what it kept and why."""
     if oracle is None:
-        return ""
+        return "<p>no oracle was asked: the rules alone decided</p>"
     asked = f"{oracle['probes']} probes before and after, {oracle['cached']} answers from the cache, "
+    if not oracle["runs"]:
+        asked = "the bundle's Python does not run on this machine, so that what stays was only read; "
     rows = [[kept["path"], kept["rule"], kept["how"], kept["evidence"]] for kept in oracle["kept"]]
     lesson = f"<pre>{html.escape(oracle['exceptions'])}</pre>" if oracle["exceptions"] else ""
     return (

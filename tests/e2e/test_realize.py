@@ -203,7 +203,8 @@ def test_documents_of_the_specification_are_taken_unchanged(packager: Packager, 
     (tmp_path / "versions.json").write_text(SPECIFICATION[name])
     asked = json.loads(SPECIFICATION[name])["python_packages"]
     assert run(packager, "validate", "versions.json").returncode == 0
-    done = run(packager, "realize", "versions.json", "--home", "h", *sources(), "--dry-run", "--json")
+    words = ["--home", "h", *sources()]
+    done = run(packager, "realize", "versions.json", *words, "--dry-run", "--json")
     assert done.returncode == 0, done.stderr
     lock = json.loads(done.stdout)["lock"]
     assert {Requirement(line).name for line in asked} <= {package["name"] for package in lock["packages"]}

@@ -117,7 +117,8 @@ class _Oracle:
         if plan.removals:
             plan, before = self._judge(plan)
         report = self._report(before, time.monotonic() - start)
-        self._tell(report)
+        if plan.removals or self.findings:  # of a tree that nothing goes from there was nothing to ask
+            self._tell(report)
         return Judgement(plan=plan, report=report)
 
     def _tell(self, report: Mapping[str, Any]) -> None:
