@@ -7,28 +7,23 @@ The archive is made before the proof, since it is the archive that is proved: un
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from packager import cleanup, offline, release, resources, runtimes, slim
+from packager.build_options import BuildOptions, locking_for, runtime_request, told_at_once
 from packager.console import Console
-from packager.errors import InputError
 from packager.journal import Journal, digest, exclusive
 from packager.lock import Lock, load_lock
-from packager.locking import Locking, beside_recipe
 from packager.models import folder_warnings
 from packager.offline import Stock
-from packager.origins import Origins
 from packager.proof import restore_hidden
 from packager.recipe import Recipe
 from packager.report import write_report
 from packager.stages import BUNDLE_FOLDER, ORIGINALS, QUARANTINE, Stages
-from packager.targets import Target
 
 _INSTALLED = ("torch", "patches", "native", "changes", "scripts", "pip_check", "drift", "needs")
 STAGES = (
@@ -58,24 +53,6 @@ _ROOMS = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class BuildOptions:
-    """What the command line decides. `lock` is a lock file to build from, made anew if it is stale and `refresh_lock`
-    says so; `output` gets the release files. `reuse` is an earlier zip of the bundle, or a part of one. With
-    `keep_quarantine` what the clean-up took stays in the work folder, to be put back by undo_clean_up.
-    """
-
-    target: Target
-    output: Path
-    work: Path
-    origins: Origins
-    lock: Path | None = None
-    refresh_lock: bool = False
-    prove: bool = True
-    keep_quarantine: bool = False
-    reuse: Path | None = None
-
-
 def build(recipe: Recipe, options: BuildOptions, console: Console) -> dict[str, Any]:
     """Go the whole road and return the report. Nothing is published unless the proof has passed, or was declined.
 
@@ -94,9 +71,9 @@ def plan_build(recipe: Recipe, options: BuildOptions, console: Console) -> Lock:
     """What a build would install. Only the lock and the checkouts in the work folder are written."""
     with exclusive(options.work):
         _check(recipe, console)
-        request = _request(recipe, options, console, refresh=options.refresh_lock)
-        with _told_at_once(recipe, options, request):
-            locking = _locking(recipe, options, runtimes.get(recipe.runtime).identify(request), console)
+        request = runtime_request(recipe, options, console, refresh=options.refresh_lock)
+        with told_at_once(recipe, options, request, anew=options.refresh_lock):
+            locking = locking_for(recipe, options, runtimes.get(recipe.runtime).identify(request), console)
             return locking.obtain(Journal(options.work.resolve()), options.lock, refresh=options.refresh_lock)
 
 
@@ -105,9 +82,9 @@ def lock_recipe(
 ) -> tuple[Lock, Path]:
     """Write the recipe's lock beside it, unless a current one is there. `upgrade`: see Locking.refresh."""
     with exclusive(options.work):
-        request = _request(recipe, options, console, refresh=True, renew=upgrade == ())
-        with _told_at_once(recipe, options, request):
-            locking = _locking(recipe, options, runtimes.get(recipe.runtime).identify(request), console)
+        request = runtime_request(recipe, options, console, refresh=True, renew=upgrade == ())
+        with told_at_once(recipe, options, request, anew=True):
+            locking = locking_for(recipe, options, runtimes.get(recipe.runtime).identify(request), console)
             path = locking.beside_recipe
             locking.refresh(path, upgrade=upgrade)
             return load_lock(path), path
@@ -219,10 +196,10 @@ def _intact(name: str, stages: Stages) -> Callable[[Any], bool]:
 def _prepare(recipe: Recipe, options: BuildOptions, journal: Journal, console: Console) -> Stages:
     """All that can be wrong before anything is installed is found here."""
     rules = _check(recipe, console)
-    request = _request(recipe, options, console, refresh=options.refresh_lock)
-    with _told_at_once(recipe, options, request):
+    request = runtime_request(recipe, options, console, refresh=options.refresh_lock)
+    with told_at_once(recipe, options, request, anew=options.refresh_lock):
         facts = runtimes.get(recipe.runtime).inspect(request)
-        locking = _locking(recipe, options, runtimes.locked_identity(facts), console)
+        locking = locking_for(recipe, options, runtimes.locked_identity(facts), console)
         lock = locking.obtain(journal, options.lock, refresh=options.refresh_lock)
     return Stages(
         recipe=recipe,
@@ -246,67 +223,6 @@ def _check(recipe: Recipe, console: Console) -> cleanup.RuleSet:
     for warning in folder_warnings(recipe.models):
         console.warn(warning)
     return rules
-
-
-def _told_at_once(
-    recipe: Recipe, options: BuildOptions, request: runtimes.RuntimeRequest
-) -> contextlib.AbstractContextManager[None]:
-    beside = beside_recipe(recipe, options.target)
-    lock = options.lock or (beside if beside.is_file() and not options.refresh_lock else None)
-    stock = Stock(recipe=recipe, target=options.target, origins=options.origins, work=options.work.resolve())
-    return offline.told_at_once(stock, lambda: runtimes.get(recipe.runtime).identify(request), lock)
-
-
-def _request(
-    recipe: Recipe, options: BuildOptions, console: Console, *, refresh: bool, renew: bool = False
-) -> runtimes.RuntimeRequest:
-    """The Python a lock names, where there is one and `renew` does not ask for a new one.
-
-    `refresh`: the lock may be made anew, so what it names counts only while the recipe asks for the same environment.
-    """
-    beside = beside_recipe(recipe, options.target)
-    given = options.lock or (beside if beside.is_file() else None)
-    return runtimes.RuntimeRequest(
-        python=recipe.python,
-        target=options.target,
-        conda_packages=recipe.conda_packages,
-        channels=recipe.channels,
-        miniforge_version=recipe.miniforge,
-        explicit=_locked_environment(given, _environment_asked(recipe) if refresh else None)
-        if given and not renew
-        else None,
-        renew=renew,
-        mirrors=options.origins.mirrors,
-        offline=options.origins.offline,
-        console=console,
-    )
-
-
-def _locked_environment(path: Path, asked: str | None) -> str | None:
-    """The conda packages a lock names; None if it names none, or can't be read, which Locking is to judge, or if they
-    are not what is `asked`."""
-    try:
-        runtime = load_lock(path).runtime
-    except InputError:
-        return None
-    return runtime.get("explicit") if asked in (None, runtime.get("asked")) else None
-
-
-def _environment_asked(recipe: Recipe) -> str:
-    """What a conda environment is solved for; kept in the lock to tell whether its packages still answer it."""
-    return digest(recipe.python, recipe.conda_packages, recipe.channels)
-
-
-def _locking(recipe: Recipe, options: BuildOptions, identity: dict[str, str], console: Console) -> Locking:
-    asked = {"asked": _environment_asked(recipe)} if "explicit" in identity else {}
-    return Locking(
-        recipe=recipe,
-        target=options.target,
-        runtime={**identity, **asked},
-        origins=options.origins,
-        work=options.work.resolve(),
-        console=console,
-    )
 
 
 def _report(stages: Stages, journal: Journal) -> dict[str, Any]:

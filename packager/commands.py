@@ -17,8 +17,9 @@ from packager.archive.admission import Limits
 from packager.archive.archive_tree import archive_tree, source_date_epoch
 from packager.archive.checksums import mismatches
 from packager.archive.extract import extract as extract_archive
-from packager.build import BuildOptions, lock_recipe, plan_build, undo_clean_up
 from packager.build import build as build_bundle
+from packager.build import lock_recipe, plan_build, undo_clean_up
+from packager.build_options import BuildOptions
 from packager.console import Console, format_bytes
 from packager.errors import InputError, ProofError
 from packager.explain import explain

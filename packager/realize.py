@@ -16,7 +16,8 @@ from typing import Any
 
 from packager import process, runtimes
 from packager.archive.scan import scan
-from packager.build import BuildOptions, build_tree
+from packager.build import build_tree
+from packager.build_options import BuildOptions
 from packager.bundle import MANIFEST_NAME, PORTABLE_DIR, PYTHON_DIR
 from packager.console import Console, format_bytes
 from packager.errors import InputError, PackagerError

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from packager import targets
-from packager.build import BuildOptions
+from packager.build_options import BuildOptions
 from packager.console import Console
 from packager.errors import InputError
 from packager.fetch.cache import Cache
