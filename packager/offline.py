@@ -111,9 +111,12 @@ class Stock:
             packages=(),
         )
         folder = self.work / "offline" / "checkouts"
-        asked, _ = read_wishes(
-            lock, recipe, target=self.target, origins=self.origins, folder=folder, console=self.console
-        )
+        try:
+            asked, _ = read_wishes(
+                lock, recipe, target=self.target, origins=self.origins, folder=folder, console=self.console
+            )
+        except FetchError as error:  # a submodule, say
+            return [f"files of a repository: {error.where or ''}: {_first_line(error)}"]
 
         def settle(without: Collection[str]) -> None:
             settle_wishes(
@@ -191,19 +194,21 @@ def told_at_once(stock: Stock, identify: Callable[[], Mapping[str, str]], lock: 
         lines += stock.lacks_for(load_lock(lock)) if lock else stock.lacks_to_lock(python)
         if not lines:
             raise
-        raise _error(stock, lines) from error
+        raise _error(stock, lines, known=lock is not None) from error
 
 
 def check(stock: Stock, lock: Lock) -> None:
     """Raise FetchError that lists all that a build of `lock` would have to fetch. A gathered folder is complete."""
     wheels = stock.origins.wheels
     if stock.origins.offline and not (wheels and (wheels / MANIFEST).is_file()) and (lines := stock.lacks_for(lock)):
-        raise _error(stock, lines)
+        raise _error(stock, lines, known=True)
 
 
-def _error(stock: Stock, lines: Sequence[str]) -> FetchError:
+def _error(stock: Stock, lines: Sequence[str], *, known: bool) -> FetchError:
+    """`known`: a lock says what there has to be; else nobody knows what a missing package needs in turn."""
+    more = "" if known else " (without a lock it is not known what missing packages need in turn)"
     return FetchError(
-        "\n".join(["these are not at hand, and nothing may be fetched:", *(f"  {line}" for line in lines)]),
+        "\n".join([f"these are not at hand, and nothing may be fetched{more}:", *(f"  {line}" for line in lines)]),
         where=str(stock.origins.wheels or "--offline"),
         remedy="`packager download RECIPE -o DIR` gathers all of it where there is a network; "
         "--wheels-dir, --source and --mirror say what lies where",
@@ -218,7 +223,7 @@ def _named_by_uv(attempt: Callable[[Collection[str]], None]) -> list[str]:
     while True:
         try:
             attempt(found.keys())
-        except (FetchError, ResolveError) as error:
+        except PackagerError as error:
             flat = " ".join(error.what.split())
             named = _ABSENT.search(flat)
             name = next(filter(None, named.groups()), "") if named else ""

@@ -89,6 +89,7 @@ def test_without_a_lock_all_that_a_resolution_lacks_is_listed(
     assert sorted(kinds) == ["model vae/a.safetensors", "package deep", "package never-made", "repository gone"]
     assert all(line in value["error"] for line in value["missing"])
     assert str(wheels) in value["error"]
+    assert "it is not known what missing packages need in turn" in value["error"]
     assert not (recipe.parent / "dist").exists()
 
 
