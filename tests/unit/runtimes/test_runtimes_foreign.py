@@ -132,6 +132,7 @@ def test_a_list_without_python_is_refused() -> None:
         python_version("@EXPLICIT\nhttps://example.org/noarch/python-tzdata-2025-0.conda#sha256:00\n")
 
 
+@pytest.mark.parametrize("request_for", ["mamba"], indirect=True)
 def test_one_command_locks_for_all_targets(
     request_for: RuntimeRequest, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
