@@ -1,6 +1,6 @@
 """One recipe of ComfyUI and nodes locked for several targets: time, packages, and which conflicts each target has.
 
-    python benchmarks/lock_targets.py --comfyui PATH --node NAME=PATH... [--target T]... [--python 3.12.11] [--work DIR]
+    python benchmarks/lock_targets.py --index URL --comfyui PATH --node NAME=PATH... [--target T]... [--python X.Y.Z]
 
 PATH is a local copy of a repository, bare or not, or a plain folder. Linux and Windows get the build of torch for CUDA
 13.0, macOS that for MPS. torch's own index is stood in for on 127.0.0.1: the same names, tags and dependencies, as the
@@ -14,6 +14,7 @@ import argparse
 import contextlib
 import io
 import json
+import os
 import re
 import sys
 import tempfile
@@ -47,7 +48,6 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from simple_index import SimpleIndex, serve
 
 _BUILD = "cu130"
-_PROJECT = "https://pypi.org/simple/{}/"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +65,13 @@ def main() -> int:
     parser.add_argument("--node", action="append", default=[], metavar="NAME=PATH", help="a local copy of a node")
     parser.add_argument("--target", action="append", choices=sorted(targets.TARGETS), help="which (default: three)")
     parser.add_argument("--python", default="3.12.11", metavar="X.Y.Z", help="the version to lock for")
+    parser.add_argument(
+        "--index",
+        default=os.environ.get("UV_DEFAULT_INDEX"),
+        required="UV_DEFAULT_INDEX" not in os.environ,
+        metavar="URL",
+        help="the package index, in whose form torch's own is imitated (default: UV_DEFAULT_INDEX)",
+    )
     parser.add_argument("--exclude", action="append", default=[], metavar="PACKAGE", help="as `excludes:` of a recipe")
     parser.add_argument("--work", type=Path, help="folder to work in (default: a temporary one)")
     words = parser.parse_args()
@@ -73,7 +80,7 @@ def main() -> int:
     names = words.target or ["linux-x86_64", "windows-x86_64", "macos-arm64"]
     with (
         tempfile.TemporaryDirectory(prefix="lock-targets-", dir=words.work) as scratch,
-        stand_in(words.python) as index,
+        stand_in(words.index, words.python) as index,
     ):
         locks = {
             name: lock(targets.get(name), sources, words.python, index.address, words.exclude, Path(scratch))
@@ -84,7 +91,7 @@ def main() -> int:
 
 
 @contextlib.contextmanager
-def stand_in(python: str) -> Iterator[SimpleIndex]:
+def stand_in(package_index: str, python: str) -> Iterator[SimpleIndex]:
     """torch's index with the newest family of the table of accelerators, which has no label on the package index."""
     tag = "cp" + "".join(python.split(".")[:2])
     family = next(row for row in torch_table()["sets"] if _BUILD in row["for"])
@@ -92,7 +99,7 @@ def stand_in(python: str) -> Iterator[SimpleIndex]:
         for name, version in family.items():
             if name == "for":
                 continue
-            page = requests.get(_PROJECT.format(name), timeout=60)
+            page = requests.get(f"{package_index.rstrip('/')}/{name}/", timeout=60)
             page.raise_for_status()
             for link in re.findall(
                 rf'href="([^"#]*/{name}-{version}-{tag}-{tag}-(?:manylinux|win)[^"#]*\.whl)', page.text
