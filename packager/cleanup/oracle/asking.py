@@ -143,6 +143,7 @@ class Asker:
             return Observation(facts={"outcome": places.neutral(_why_it_ended(finished))})
         if name == INVENTORY:
             facts = {f"distribution {one}": version for one, version in answer["distributions"].items()}
+            facts |= {f"files of {one}": "no RECORD" for one in answer["unlisted"]}
             return Observation(facts=facts | {f"entry point {point}": "there" for point in answer["entry_points"]})
         straced = seen_by_strace(own / "strace")
         observation = observe(answer, places, straced=straced)
