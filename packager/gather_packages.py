@@ -75,9 +75,10 @@ class GatherPackages:
 
     def drop_others(self, wanted: set[Path]) -> None:
         """Remove what lies there from another lock."""
-        for path in [*walk_files(self._wheels), *walk_files(self.folder / ADDRESSES)]:
-            if path not in wanted:
-                path.unlink()
+        for folder in (self._wheels, self.folder / ADDRESSES):
+            for path in walk_files(folder) if folder.is_dir() else ():
+                if path not in wanted:
+                    path.unlink()
 
     @property
     def _wheels(self) -> Path:

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import lief
-
 from packager.errors import InputError, PackagerError
 
 Kind = Literal["program", "library", "bundle", "other"]
@@ -58,13 +56,16 @@ def is_macho(path: Path) -> bool:
 
 def read_macho(path: Path) -> MachOFacts:
     """The facts of the Mach-O file at `path`. Raises InputError if it is none, or a damaged one."""
+    import lief  # noqa: PLC0415 - half a second, for a library that builds for Linux and Windows never ask
+
     lief.logging.disable()  # it tells of damage on stderr
     parsed = lief.MachO.parse(str(path), lief.MachO.ParserConfig.quick) if is_macho(path) else None
     parts = list(parsed) if parsed is not None else []
     if not parts:
         raise InputError("is no Mach-O file, or a damaged one", where=str(path))
     own = parts[0].header.file_type.name
-    ids = [_text(part.get(lief.MachO.LoadCommand.TYPE.ID_DYLIB)) for part in parts if own == "DYLIB"]
+    commands = [part.get(lief.MachO.LoadCommand.TYPE.ID_DYLIB) for part in parts if own == "DYLIB"]
+    ids = [str(command.name) if isinstance(command, lief.MachO.DylibCommand) else None for command in commands]
     return MachOFacts(
         archs=tuple(_ARCHITECTURES.get(part.header.cpu_type.name, part.header.cpu_type.name) for part in parts),
         kind=_KINDS.get(own, "other"),
@@ -83,10 +84,6 @@ def find_install_name_tool() -> str:
     raise PackagerError(
         "install_name_tool is missing", remedy="run `xcode-select --install` on macOS, or install LLVM elsewhere"
     )
-
-
-def _text(command: object) -> str | None:
-    return str(command.name) if isinstance(command, lief.MachO.DylibCommand) else None
 
 
 def _distinct(names: Sequence[str], *, without: Sequence[str | None] = ()) -> tuple[str, ...]:

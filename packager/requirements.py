@@ -1,6 +1,6 @@
 """Reading requirement files of strangers: what is kept, and what is left out with the reason why.
 
-A node's file may hold anything (FACTS: options, `-r`, `file:` links, UTF-16, typos). Only PEP 508 requirements with an
+A node's file may hold anything (options, `-r`, `file:` links, UTF-16, typos). Only PEP 508 requirements with an
 https or git+https address, if any, pass; every other line is answered by a `Removed` that says why.
 """
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from once import made_once
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +59,8 @@ class Built:
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
-    packager = Packager(folder=tmp_path_factory.mktemp("quickstart"))
-    return Built(packager=packager, result=packager.build())
+    folder, result = made_once(tmp_path_factory, "quickstart", lambda folder: Packager(folder=folder).build())
+    return Built(packager=Packager(folder=folder), result=result)
 
 
 @pytest.fixture
@@ -92,14 +93,13 @@ def miniforge_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a conda channel, a Miniforge installer and wheels; see miniforge_world.py."""
     from .miniforge_world import make_world
 
-    folder = tmp_path_factory.mktemp("miniforge")
-    make_world(folder)
-    return folder
+    return made_once(tmp_path_factory, "miniforge", make_world)[0]
 
 
 @pytest.fixture(scope="session")
-def road(miniforge_world: Path) -> Any:
+def road(miniforge_world: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A bundle built there: a `miniforge_world.Road`."""
-    from .miniforge_world import build_road
+    from .miniforge_world import build_road, built_road
 
-    return build_road(miniforge_world)
+    _, facts = made_once(tmp_path_factory, "miniforge-road", lambda _: build_road(miniforge_world))
+    return built_road(miniforge_world, facts)

@@ -124,21 +124,26 @@ def without_network(command: list[str]) -> list[str]:
     return [*inside, *command] if works else command
 
 
-def build_road(folder: Path) -> Road:
-    """Build a bundle of the world in `folder`, which `make_world` has filled."""
-    packager = Packager(folder=folder)
+def build_road(folder: Path) -> dict[str, Any]:
+    """Build a bundle of the world in `folder`, which `make_world` has filled; returns what `built_road` wants."""
     recipe = write_recipe(folder, packages=["prefixed"])
-    command = packager.command("build", recipe, *options(folder), "-o", "dist", "--work", "work", "--json")
+    command = Packager(folder=folder).command(
+        "build", recipe, *options(folder), "-o", "dist", "--work", "work", "--json"
+    )
     closed = without_network(command)
     environment = {**os.environ, "PACKAGER_CACHE_DIR": str(folder / "cache"), "UV_CACHE_DIR": str(folder / "uv")}
     done = subprocess.run(closed, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-5000:]
-    report = json.loads(done.stdout)
+    return {"report": json.loads(done.stdout), "has_network": closed == command}
+
+
+def built_road(folder: Path, facts: dict[str, Any]) -> Road:
+    """What `build_road` made in `folder`."""
     return Road(
-        packager=packager,
-        zip=folder / report["archives"][0],
-        report=report,
-        has_network=closed == command,
+        packager=Packager(folder=folder),
+        zip=folder / facts["report"]["archives"][0],
+        report=facts["report"],
+        has_network=facts["has_network"],
         environment=next((folder / "cache/miniforge/envs").glob("*/conda-meta")).parent,
     )
 

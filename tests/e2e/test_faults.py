@@ -17,9 +17,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "helper_scripts"))
 sys.path.insert(0, str(Path(__file__).parent))
 
+from failing_index import Index
 from fake_bundles import make_wheel
 from fault_points import Operation, call, copy, prepare, start_app, tree_digest, try_point
-from simple_index import Index
 
 pytestmark = pytest.mark.e2e
 

@@ -201,7 +201,8 @@ def test_auto_is_settled_on_the_command_line(
     captured = capsys.readouterr()
     assert "accelerator cu128: nvidia-smi shows driver 570.124.06 and NVIDIA L4" in captured.err
     assert "sageattention: sageattention==1.0.6" in captured.out
-    assert load_lock(next(tmp_path.glob("recipe.*.lock.json"))).accelerator == "cu128"
+    (lock,) = tmp_path.glob("recipe.*.lock.json")
+    assert load_lock(lock).accelerator == "cu128"
     assert main(["build", str(path), "--work", work, "--dry-run", "--no-progress"]) == 0
     shown = capsys.readouterr().out
     assert f"torch==2.11.0+cu128 from {indexes.index('cu128')}" in shown
@@ -209,5 +210,5 @@ def test_auto_is_settled_on_the_command_line(
     assert f"    onnxruntime-gpu==1.23 from {indexes.index('pypi')} sha256:" in shown
     assert f"sageattention: sageattention==1.0.6\n    sageattention==1.0.6 from {indexes.index('pypi')} sha" in shown
     (fake / "nvidia-smi").write_text("#!/bin/sh\nexit 9\n")
-    assert main(["build", str(path), "--work", work, "--dry-run", "--no-progress"]) == 2
+    assert main(["build", str(path), "--work", work, "--lock", str(lock), "--dry-run", "--no-progress"]) == 2
     assert "the accelerator has changed" in capsys.readouterr().err

@@ -176,11 +176,13 @@ def test_a_lock_is_stale_when_the_build_of_torch_changes_and_refreshed_in_place(
     assert first.beside_recipe.read_bytes() == before
     assert first.staleness(load_lock(first.beside_recipe)) is None
     second = locking("cu130")
-    assert second.staleness(load_lock(second.beside_recipe)) == "the recipe has changed since it was made"
+    assert second.beside_recipe.name == "recipe.windows-x86_64-cu130.lock.json", "each build of torch has its own lock"
+    lock = first.beside_recipe
+    assert second.staleness(load_lock(lock)) == "the recipe has changed since it was made"
     other = dataclasses.replace(first, runtime={**RUNTIME, "python": "3.12.12"}, recipe=first.recipe)
-    assert other.staleness(load_lock(first.beside_recipe)) == "the Python has changed since it was made"
-    second.refresh(second.beside_recipe)
-    assert versions(load_lock(second.beside_recipe))["torch"] == "2.11.0+cu130"
+    assert other.staleness(load_lock(lock)) == "the Python has changed since it was made"
+    second.refresh(lock)
+    assert versions(load_lock(lock))["torch"] == "2.11.0+cu130"
 
 
 def test_upgrading_torch_alone_leaves_the_rest(

@@ -17,8 +17,9 @@ from packager.bundle import BundleTree
 from packager.console import Console
 from packager.errors import InputError, ProofError
 from packager.filesystem import tree_digest
+from packager.probes import probe
 from packager.probes.environment import can_mask
-from packager.proof import checks, contents, probe
+from packager.proof import checks, contents
 from packager.proof.baseline import Baseline, compare, load_baseline
 from packager.proof.limits import Limits
 from packager.proof.probing import probe_tree, take_baseline

@@ -112,8 +112,9 @@ def test_conda_and_wheels_gave_the_layout_of_windows(tree: BundleTree) -> None:
     assert next(tree.site_packages.glob("PIL/*.pyd"))
     assert {"demo.exe", "demo-script.py", "pip.exe"} <= {path.name for path in tree.scripts.iterdir()}
     assert (tree.prefix / "Library" / "share" / "thing.conf").read_text() == "prefix=/portable/python/share\n"
-    for folder in tree.target.path_folders():
-        assert (tree.prefix / folder).is_dir()
+    searched = {tree.prefix / folder for folder in tree.target.path_folders()}
+    assert {tree.prefix, tree.prefix / "Library" / "bin", tree.scripts} <= searched
+    assert all(path.parent in searched for path in tree.prefix.glob("Library/**/bin/*"))
 
 
 @pytest.mark.parametrize("tier", ["safe", "aggressive"])

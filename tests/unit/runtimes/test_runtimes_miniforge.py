@@ -251,7 +251,7 @@ def test_a_lock_with_another_hash_is_refused(world: World, own_cache: Path) -> N
     explicit = world.facts.identity["explicit"]
     last = explicit.strip()[-1]
     request = replace(world.request, explicit=explicit.strip()[:-1] + ("0" if last != "0" else "1") + "\n")
-    with pytest.raises(CommandError, match="not in the channel with this hash"):
+    with pytest.raises(CommandError, match="not there with this hash"):
         MiniforgeRuntime().inspect(request)
 
 
