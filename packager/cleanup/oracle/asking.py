@@ -74,7 +74,6 @@ class Asker:
         removed = gone.digests(self.ownership) if gone else {}
         known = {} if anew else self._recall(names, removed)
         waiting = [name for name in names if name not in known]
-        self.memory.hits += len(known)
         self._runs += 1
         folder = self.scratch / f"run-{self._runs}"
         folder.mkdir(parents=True)
@@ -193,8 +192,10 @@ class Asker:
         """A result holds while all that the probe touched is the same, and as much of it is gone."""
         known = {}
         for name in names:
-            entry = self.memory.recall(*self._key(name, removed))
+            key = self._key(name, removed)
+            entry = self.memory.recall(*key)
             if entry and all(self._state(owner, removed) == state for owner, state in entry["states"].items()):
+                self.memory.count(*key)
                 known[name] = Observation.from_json(entry["observation"])
         return known
 

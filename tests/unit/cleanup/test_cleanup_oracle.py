@@ -129,6 +129,7 @@ def test_second_time_it_asks_nothing_and_plans_the_same(tmp_path: Path) -> None:
         plans.append(judged.plan.to_json())
         asked = judged.report["asked"]
         assert (asked > 0) == (name == "first"), judged.report
+        assert (judged.report["cached"] > 0) == (name == "second"), judged.report
     assert plans[0] == plans[1]
     changed = Trap(
         files={**trap.files, "demo/__init__.py": "from .tests.other import value", "demo/tests/other.py": "value = 2"},
