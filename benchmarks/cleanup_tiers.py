@@ -4,7 +4,7 @@
     python benchmarks/cleanup_tiers.py DIR/ID [--no-zip] [--cases none naive safe aggressive]
 
 Every probe (imports, metadata, pip, the app's start with its nodes) is asked of the whole tree, and of each cleaned one
-anew, in fresh processes and from no cache. "differ" counts those that answer otherwise. The tree is put back after each
+anew, in fresh processes. "differ" counts those that answer otherwise. The tree is put back after each
 case. Needs room beside it for two zips.
 """
 
@@ -17,8 +17,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from packager import release, slim
+from packager import release, slim, targets
 from packager.archive.archive_tree import archive_tree
+from packager.bundle import BundleTree
 from packager.cleanup import (
     Judgement,
     OracleMeans,
@@ -30,9 +31,12 @@ from packager.cleanup import (
 )
 from packager.cleanup.layout import bundle_of
 from packager.cleanup.oracle.asking import Asker
+from packager.cleanup.oracle.gone import Gone
 from packager.cleanup.oracle.memory import Memory
 from packager.cleanup.oracle.observation import differences
+from packager.cleanup.oracle.strace import strace_words
 from packager.cleanup.oracle.subject import read_ownership, subject_of
+from packager.cleanup.quarantine import quarantined_files
 from packager.console import Console
 from packager.fetch.cache import oracle_cache
 from packager.proof.needs import system_needs
@@ -84,11 +88,13 @@ class Bench:
         self.asker = Asker(
             subject=self.subject,
             ownership=read_ownership(self.subject),
-            memory=Memory(None),
+            memory=Memory(oracle_cache()),
             scratch=scratch / "asker",
             console=self.console,
+            strace=strace_words(),
         )
-        self.before = self.asker.ask(self.asker.all_probes(), "asking the whole tree")
+        # anew, and remembered for the oracle, which so asks the cleaned trees alone
+        self.before = self.asker.ask(self.asker.all_probes(), "asking the whole tree", anew=True, traced=True)
 
     def measure(self, name: str, case: Case) -> None:
         """Print the row of one case, and what differs."""
@@ -106,16 +112,22 @@ class Bench:
         quarantine, originals = self.scratch / "quarantine", self.scratch / "originals"
         oracle = None if case.naive or case.tier == "none" else self.means()
         rules = load_rules(_NAIVE) if case.naive else load_rules()
-        bundle = bundle_of(self.tree)
         try:
             judged = clean_into(quarantine, self.layout, rules, tier=case.tier, opt_in=(), oracle=oracle)
-            if case.strip and bundle:
-                slim.strip_tree(bundle, slim.load_strip_rules([]), originals=originals, console=self.console)
+            if case.strip:
+                slim.strip_tree(self.bundle, slim.load_strip_rules([]), originals=originals, console=self.console)
+            self.gone = Gone(judged.plan, quarantined_files(quarantine))
             yield judged
         finally:
             slim.restore_originals(self.tree, originals)
             if holds_clean_up(quarantine):
                 restore(self.tree, quarantine)
+
+    @property
+    def bundle(self) -> BundleTree:
+        (stdlib,) = self.subject.folders("stdlib")
+        version = f"{Path(stdlib).name.removeprefix('python')}.0"
+        return bundle_of(self.tree) or BundleTree(root=self.tree, target=targets.current(), python_version=version)
 
     def means(self) -> OracleMeans:
         return OracleMeans(
@@ -127,7 +139,7 @@ class Bench:
 
     def different(self) -> Mapping[str, str]:
         """Probe -> the first thing that is not as in the whole tree."""
-        after = self.asker.ask(list(self.before), "asking the cleaned tree", anew=True)
+        after = self.asker.ask(list(self.before), "asking the cleaned tree", gone=self.gone, anew=True)
         found = {name: differences(observation, after[name]) for name, observation in self.before.items()}
         return {name: str(told[0]).splitlines()[0] for name, told in found.items() if told}
 
