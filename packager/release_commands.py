@@ -82,7 +82,7 @@ def release(words: Namespace, console: Console) -> Result:
     previous, since = find_locks(words.previous, rows, name=recipe.name) if words.previous else ({}, "")
     text = release_notes(
         reports=[bundle.report for bundle in bundles],
-        locks={bundle.place: bundle.lock for bundle in bundles},
+        locks={bundle.row.place: bundle.lock for bundle in bundles},
         previous=previous,
         since=since,
     )
@@ -119,8 +119,9 @@ def _one_row(words: Namespace) -> Row:
 
 
 def _row_options(words: Namespace, row: Row) -> Any:
-    """Options of one row's build; each has a work folder of its own, so that a second run reuses it."""
+    """Options of one row's build; each has a work folder of its own, the one of its last version."""
     one = Namespace(**{**vars(words), "target": row.target})
-    options = options_of(one, recipe_of(words))
+    recipe = recipe_of(words)
+    options = options_of(one, recipe)
     work: Path = words.work or Path("build")
-    return dataclasses.replace(options, work=work / row.stem)
+    return dataclasses.replace(options, work=work / f"{recipe.name}-{row.place}")

@@ -8,16 +8,18 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from packager.archive.checksums import update_checksums
 from packager.console import format_bytes
-from packager.filesystem import write_atomic, write_json
+from packager.filesystem import sha256_file, write_atomic, write_json
 from packager.treemap import treemap
 
 
 def write_report(report: dict[str, Any], folder: Path, stem: str) -> tuple[Path, Path]:
-    """Write STEM.report.json and STEM.report.html into `folder`; both paths are returned."""
+    """Write STEM.report.json and STEM.report.html into `folder` and list them in SHA256SUMS; returns their paths."""
     as_json, as_html = folder / f"{stem}.report.json", folder / f"{stem}.report.html"
     write_json(as_json, report)
     write_atomic(as_html, render(report).encode())
+    update_checksums(folder, {path.name: sha256_file(path) for path in (as_json, as_html)})
     return as_json, as_html
 
 

@@ -31,15 +31,6 @@ class Bundle:
     lock: Lock
     sums: dict[str, str]
 
-    @property
-    def place(self) -> str:
-        """Target, and accelerator if there is one: by this two releases are compared."""
-        return place(self.row)
-
-
-def place(row: Row) -> str:
-    return f"{row.target}-{row.accelerator}" if row.accelerator else row.target
-
 
 def find_bundles(rows: Sequence[Row], folder: Path) -> tuple[Bundle, ...]:
     """The bundle of every row, from anywhere below `folder`. Every file is hashed.
@@ -84,10 +75,10 @@ def find_locks(folder: Path, rows: Sequence[Row], *, name: str) -> tuple[dict[st
     locks: dict[str, Lock] = {}
     version = ""
     for row in rows:
-        end = f"-{place(row)}{LOCK_SUFFIX}"
+        end = f"-{row.place}{LOCK_SUFFIX}"
         found = sorted(path for path in folder.rglob(f"{name}-*{end}") if path.is_file())
         if found:
-            locks[place(row)] = load_lock(found[-1])
+            locks[row.place] = load_lock(found[-1])
             version = found[-1].name.removesuffix(end).removeprefix(f"{name}-")
     return locks, version
 
@@ -96,7 +87,7 @@ def _find(row: Row, folder: Path) -> Bundle:
     reports = sorted(path for path in folder.rglob(f"{row.stem}.report.json") if path.is_file())
     if len(reports) != 1:
         what = "there is no bundle" if not reports else f"there are {len(reports)} bundles"
-        raise InputError(f"{what}: {row.stem}.report.json", where=place(row))
+        raise InputError(f"{what}: {row.stem}.report.json", where=row.place)
     home = reports[0].parent
     try:
         report: dict[str, Any] = json.loads(reports[0].read_text(encoding="utf-8"))
@@ -107,11 +98,9 @@ def _find(row: Row, folder: Path) -> Bundle:
     if not proved:
         raise InputError("it was not proved", where=row.stem)
     listed = read_checksums(home / SUMS) if (home / SUMS).is_file() else {}
-    wanted = {*names, f"{row.stem}.manifest.json", f"{row.stem}{LOCK_SUFFIX}"}
+    wanted = {*names, reports[0].name, f"{row.stem}.manifest.json", f"{row.stem}{LOCK_SUFFIX}"}
     wanted |= {name for name in listed if name.startswith((f"{row.stem}.", f"{row.stem}-part"))}
     sums = {name: _checked(home, name, listed) for name in sorted(wanted)}
-    for path in sorted(home.glob(f"{row.stem}.report.*")):
-        sums.setdefault(path.name, sha256_file(path))
     return Bundle(row=row, folder=home, report=report, lock=load_lock(home / f"{row.stem}{LOCK_SUFFIX}"), sums=sums)
 
 

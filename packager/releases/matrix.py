@@ -31,6 +31,11 @@ class Row:
     runner: str
     free_disk: tuple[str, ...]
 
+    @property
+    def place(self) -> str:
+        """Target, and accelerator if there is one: what is the same in every release."""
+        return f"{self.target}-{self.accelerator}" if self.accelerator else self.target
+
     def to_json(self) -> dict[str, Any]:
         return {**dataclasses.asdict(self), "free_disk": " ".join(self.free_disk)}
 

@@ -16,9 +16,14 @@ import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
+from packager.archive.checksums import read_checksums
+
 from .conftest import Built, Packager, write_app, write_recipe
 
 pytestmark = pytest.mark.e2e
+
+
+SIGNALS = (signal.SIGKILL, signal.SIGINT)
 
 
 def sha256(path: Path) -> str:
@@ -52,6 +57,7 @@ def test_build_leaves_the_release_files_and_says_what_it_did(built: Built) -> No
     assert result["files"]["after"] < result["files"]["before"]
     assert result["stages"][0]["name"] == "resolve"
     subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=built.zip.parent, check=True)
+    assert sorted(read_checksums(built.zip.parent / "SHA256SUMS")) == [name for name in names if name != "SHA256SUMS"]
 
 
 def test_archive_has_one_root_and_what_the_user_needs(built: Built) -> None:
@@ -128,47 +134,36 @@ def written(journal: Path) -> int:
     return journal.stat().st_mtime_ns if journal.exists() else 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-def test_stopped_in_each_stage_it_resumes_to_the_same_bytes(
-    built: Built, tmp_path: Path, number: signal.Signals
-) -> None:
-    """kill -9 (and Ctrl-C) once in every stage, then run again: nothing is lost, nothing differs."""
+def test_stopped_in_each_stage_it_resumes_to_the_same_bytes(built: Built, tmp_path: Path) -> None:
+    """kill -9, then Ctrl-C in every stage, each time run again: nothing is lost, nothing differs."""
     other = Packager(folder=tmp_path)
-    words = [
-        "build",
-        "quickstart",
-        "-o",
-        "dist",
-        "--work",
-        "work",
-        "--lock",
-        built.packager.folder / "work" / "lock.json",
-    ]
-    stopped: list[str] = []
+    lock = built.packager.folder / "work" / "lock.json"
+    command = other.command("build", "quickstart", "-o", "dist", "--work", "work", "--lock", lock, "--json")
+    stopped: set[tuple[signal.Signals, str]] = set()
     journal = tmp_path / "work" / "journal.json"
-    for _ in range(20):
-        before = written(journal)
-        process = subprocess.Popen(
-            other.command(*words, "--json"), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        while process.poll() is None:
+    for _ in range(40):
+        before, number = written(journal), None
+        process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        while process.poll() is None and number is None:
             stage = stage_under_way(journal, since=before)
-            if stage and stage not in stopped:
+            if number := next((n for n in SIGNALS if stage and (n, stage) not in stopped), None):
                 time.sleep(0.05)  # into the stage, not before its first step
                 process.send_signal(number)
-                break
             time.sleep(0.01)
         output, errors = process.communicate(timeout=600)
         if process.returncode == 0:
             break
-        stopped.append(stage_under_way(journal, since=0) or "between two stages")
+        assert number is not None, errors
+        stopped.add((number, stage_under_way(journal, since=0) or "between two stages"))
         assert process.returncode == (130 if number == signal.SIGINT else -number), errors
         if number == signal.SIGINT:
             assert json.loads(output)["exit_code"] == 130
         is_proved = json.loads(journal.read_text())["stages"].get("prove", {}).get("done")
         assert is_proved or not list((tmp_path / "dist").glob("*.zip")), "an unproved archive is in the output folder"
     assert process.returncode == 0, errors
-    assert {"provision", "install", "clean", "relocate", "archive", "prove"} <= set(stopped)
+    for number in SIGNALS:
+        stages = {stage for sent, stage in stopped if sent == number}
+        assert {"provision", "install", "clean", "relocate", "archive", "prove"} <= stages, number
     assert sha256(tmp_path / json.loads(output)["archives"][0]) == sha256(built.zip)
 
 

@@ -33,9 +33,9 @@ def artifacts(tmp_path: Path) -> Path:
         (folder / f"{one.stem}.zip").write_bytes(one.stem.encode() * 99)
         (folder / f"{one.stem}.manifest.json").write_text("{}")
         OLD.save(folder / f"{one.stem}.lock.json")
-        update_checksums(folder, {path.name: sha256_file(path) for path in sorted(folder.iterdir())})
         report = {"archives": [f"D:\\a\\dist\\{one.stem}.zip"], "proof": {"passed": True}}
         (folder / f"{one.stem}.report.json").write_text(json.dumps(report))
+        update_checksums(folder, {path.name: sha256_file(path) for path in sorted(folder.iterdir())})
     return tmp_path / "artifacts"
 
 
@@ -63,6 +63,11 @@ def test_all_that_is_wrong_is_listed_at_once(artifacts: Path) -> None:
         (".report.json", "[1]", "cannot be read"),
         (".report.json", '{"archives": ["x.zip"], "proof": {"passed": false}}', "not proved"),
         (".report.json", '{"archives": ["../../etc/passwd"], "proof": {"passed": true}}', "passwd: is not listed"),
+        (
+            ".report.json",
+            '{"archives": ["r-1.0-linux-x86_64.zip"], "proof": {"passed": true}}',
+            "does not have the hash",
+        ),
         (".lock.json", None, "is missing"),
         (".zip", None, "is missing"),
     ],
