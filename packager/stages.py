@@ -16,6 +16,7 @@ from packager import cleanup, elf, helpers, prefix_files, release, slim
 from packager.archive.admission import Limits as UnpackLimits
 from packager.archive.archive_tree import archive_tree, source_date_epoch
 from packager.archive.extract import extract
+from packager.baseline_memory import remembered_baseline
 from packager.bundle import APP_DIR, MANIFEST_NAME, BundleTree
 from packager.cleanup import RuleSet
 from packager.console import Console, format_bytes
@@ -92,8 +93,15 @@ class Stages:
 
     def baseline(self) -> dict[str, Any]:
         """What the tree can do before anything is removed from it."""
-        folder = self.work / "baseline"
-        return take_baseline(self.tree, work=folder, console=self.console, env=self.recipe.env).to_json()
+        env = self.recipe.env
+
+        def take() -> Baseline:
+            return take_baseline(self.tree, work=self.work / "baseline", console=self.console, env=env)
+
+        baseline, remembered = remembered_baseline(self.tree, take, cache=oracle_cache(), env=env)
+        if remembered:
+            self.console.info(f"{len(baseline.modules)} modules as in an earlier build of the same tree")
+        return baseline.to_json()
 
     def clean(self) -> dict[str, Any]:
         """Move what the rules allow into the quarantine, from where it is deleted after the proof."""
