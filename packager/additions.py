@@ -10,10 +10,11 @@ from packaging.utils import canonicalize_name
 
 from packager import uv
 from packager.bundle import BundleTree
+from packager.compiled import public_index
 from packager.console import Console
 from packager.distributions import changes, installed
 from packager.errors import MismatchError, PackagerError, ResolveError
-from packager.lock import LockedAddition, LockedPackage, public_index
+from packager.lock import LockedAddition, LockedPackage
 from packager.origins import Origins
 from packager.pins import git_environment, requirement_lines
 

@@ -10,23 +10,20 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from packager import cleanup, release, resources, runtimes, slim
+from packager import cleanup, offline, release, resources, runtimes, slim
+from packager.build_options import BuildOptions, locking_for, runtime_request, told_at_once
 from packager.console import Console
-from packager.errors import InputError
 from packager.journal import Journal, digest, exclusive
 from packager.lock import Lock, load_lock
-from packager.locking import Locking, beside_recipe
 from packager.models import folder_warnings
-from packager.origins import Origins
+from packager.offline import Stock
 from packager.proof import restore_hidden
 from packager.recipe import Recipe
 from packager.report import write_report
 from packager.stages import BUNDLE_FOLDER, ORIGINALS, QUARANTINE, Stages
-from packager.targets import Target
 
 _INSTALLED = ("torch", "patches", "native", "changes", "scripts", "pip_check", "drift", "needs")
 STAGES = (
@@ -56,24 +53,6 @@ _ROOMS = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class BuildOptions:
-    """What the command line decides. `lock` is a lock file to build from, made anew if it is stale and `refresh_lock`
-    says so; `output` gets the release files. `reuse` is an earlier zip of the bundle, or a part of one. With
-    `keep_quarantine` what the clean-up took stays in the work folder, to be put back by undo_clean_up.
-    """
-
-    target: Target
-    output: Path
-    work: Path
-    origins: Origins
-    lock: Path | None = None
-    refresh_lock: bool = False
-    prove: bool = True
-    keep_quarantine: bool = False
-    reuse: Path | None = None
-
-
 def build(recipe: Recipe, options: BuildOptions, console: Console) -> dict[str, Any]:
     """Go the whole road and return the report. Nothing is published unless the proof has passed, or was declined.
 
@@ -91,7 +70,11 @@ def build(recipe: Recipe, options: BuildOptions, console: Console) -> dict[str, 
 def plan_build(recipe: Recipe, options: BuildOptions, console: Console) -> Lock:
     """What a build would install. Only the lock and the checkouts in the work folder are written."""
     with exclusive(options.work):
-        return _prepare(recipe, options, Journal(options.work.resolve()), console).lock
+        _check(recipe, console)
+        request = runtime_request(recipe, options, console, refresh=options.refresh_lock)
+        with told_at_once(recipe, options, request, anew=options.refresh_lock):
+            locking = locking_for(recipe, options, runtimes.get(recipe.runtime).identify(request), console)
+            return locking.obtain(Journal(options.work.resolve()), options.lock, refresh=options.refresh_lock)
 
 
 def lock_recipe(
@@ -99,12 +82,12 @@ def lock_recipe(
 ) -> tuple[Lock, Path]:
     """Write the recipe's lock beside it, unless a current one is there. `upgrade`: see Locking.refresh."""
     with exclusive(options.work):
-        request = _request(recipe, options, console, refresh=True, renew=upgrade == ())
-        identity = runtimes.get(recipe.runtime).identify(request)
-        locking = _locking(recipe, options, identity, console)
-        path = locking.beside_recipe
-        locking.refresh(path, upgrade=upgrade)
-        return load_lock(path), path
+        request = runtime_request(recipe, options, console, refresh=True, renew=upgrade == ())
+        with told_at_once(recipe, options, request, anew=True):
+            locking = locking_for(recipe, options, runtimes.get(recipe.runtime).identify(request), console)
+            path = locking.beside_recipe
+            locking.refresh(path, upgrade=upgrade)
+            return load_lock(path), path
 
 
 def build_tree(recipe: Recipe, options: BuildOptions, console: Console) -> Stages:
@@ -137,6 +120,10 @@ def travel(stages: Stages, journal: Journal, *, until: str = STAGES[-1], keep_qu
     restore_hidden(stages.tree.root.parent)  # a proof that was killed may have left it under another name
     inputs = stage_inputs(stages)
     _settle(stages, journal, inputs)
+    if not journal.is_current("install", inputs["install"]):
+        offline.check(
+            Stock(recipe=stages.recipe, target=stages.target, origins=stages.origins, work=stages.work), stages.lock
+        )
     for name in STAGES[: STAGES.index(until) + 1]:
         action = _announced(name, getattr(stages, name), stages.console)
         stages.results[name] = journal.run(name, inputs[name], action, intact=_intact(name, stages))
@@ -208,14 +195,15 @@ def _intact(name: str, stages: Stages) -> Callable[[Any], bool]:
 
 def _prepare(recipe: Recipe, options: BuildOptions, journal: Journal, console: Console) -> Stages:
     """All that can be wrong before anything is installed is found here."""
-    rules = cleanup.rules_of(recipe)
-    for warning in folder_warnings(recipe.models):
-        console.warn(warning)
-    facts = runtimes.get(recipe.runtime).inspect(_request(recipe, options, console, refresh=options.refresh_lock))
-    locking = _locking(recipe, options, runtimes.locked_identity(facts), console)
+    rules = _check(recipe, console)
+    request = runtime_request(recipe, options, console, refresh=options.refresh_lock)
+    with told_at_once(recipe, options, request, anew=options.refresh_lock):
+        facts = runtimes.get(recipe.runtime).inspect(request)
+        locking = locking_for(recipe, options, runtimes.locked_identity(facts), console)
+        lock = locking.obtain(journal, options.lock, refresh=options.refresh_lock)
     return Stages(
         recipe=recipe,
-        lock=locking.obtain(journal, options.lock, refresh=options.refresh_lock),
+        lock=lock,
         target=options.target,
         runtime=runtimes.get(recipe.runtime),
         facts=facts,
@@ -229,56 +217,12 @@ def _prepare(recipe: Recipe, options: BuildOptions, journal: Journal, console: C
     )
 
 
-def _request(
-    recipe: Recipe, options: BuildOptions, console: Console, *, refresh: bool, renew: bool = False
-) -> runtimes.RuntimeRequest:
-    """The Python a lock names, where there is one and `renew` does not ask for a new one.
-
-    `refresh`: the lock may be made anew, so what it names counts only while the recipe asks for the same environment.
-    """
-    beside = beside_recipe(recipe, options.target)
-    given = options.lock or (beside if beside.is_file() else None)
-    return runtimes.RuntimeRequest(
-        python=recipe.python,
-        target=options.target,
-        conda_packages=recipe.conda_packages,
-        channels=recipe.channels,
-        miniforge_version=recipe.miniforge,
-        explicit=_locked_environment(given, _environment_asked(recipe) if refresh else None)
-        if given and not renew
-        else None,
-        renew=renew,
-        mirrors=options.origins.mirrors,
-        offline=options.origins.offline,
-        console=console,
-    )
-
-
-def _locked_environment(path: Path, asked: str | None) -> str | None:
-    """The conda packages a lock names; None if it names none, or can't be read, which Locking is to judge, or if they
-    are not what is `asked`."""
-    try:
-        runtime = load_lock(path).runtime
-    except InputError:
-        return None
-    return runtime.get("explicit") if asked in (None, runtime.get("asked")) else None
-
-
-def _environment_asked(recipe: Recipe) -> str:
-    """What a conda environment is solved for; kept in the lock to tell whether its packages still answer it."""
-    return digest(recipe.python, recipe.conda_packages, recipe.channels)
-
-
-def _locking(recipe: Recipe, options: BuildOptions, identity: dict[str, str], console: Console) -> Locking:
-    asked = {"asked": _environment_asked(recipe)} if "explicit" in identity else {}
-    return Locking(
-        recipe=recipe,
-        target=options.target,
-        runtime={**identity, **asked},
-        origins=options.origins,
-        work=options.work.resolve(),
-        console=console,
-    )
+def _check(recipe: Recipe, console: Console) -> cleanup.RuleSet:
+    """The clean-up rules with the recipe's own. Raises InputError where the recipe names what they don't know."""
+    rules = cleanup.rules_of(recipe)
+    for warning in folder_warnings(recipe.models):
+        console.warn(warning)
+    return rules
 
 
 def _report(stages: Stages, journal: Journal) -> dict[str, Any]:

@@ -17,8 +17,9 @@ from packager.archive.admission import Limits
 from packager.archive.archive_tree import archive_tree, source_date_epoch
 from packager.archive.checksums import mismatches
 from packager.archive.extract import extract as extract_archive
-from packager.build import BuildOptions, lock_recipe, plan_build, undo_clean_up
 from packager.build import build as build_bundle
+from packager.build import lock_recipe, plan_build, undo_clean_up
+from packager.build_options import BuildOptions
 from packager.console import Console, format_bytes
 from packager.errors import InputError, ProofError
 from packager.explain import explain
@@ -31,8 +32,8 @@ from packager.origins import Origins
 from packager.parts import MAX_PART_SIZE, find_parts, parse_size
 from packager.proof.needs import system_needs
 from packager.proof.prove import prove_archive, prove_folder
+from packager.realize import choose_runtime, plan_delete
 from packager.realize import delete as delete_realized
-from packager.realize import plan_delete
 from packager.realize import realize as realize_recipe
 from packager.recipe import Recipe, checked_version, find_recipe, load_recipe
 from packager.settings import load_settings
@@ -129,6 +130,7 @@ def download(words: Namespace, console: Console) -> Result:
 def realize(words: Namespace, console: Console) -> Result:
     words.tier = words.tier or "none"
     recipe, options = _use_gathered(recipe_of(words), words, console)
+    recipe = choose_runtime(recipe, options, console)
     if words.dry_run:
         with tempfile.TemporaryDirectory(prefix="packager-realize-") as scratch:
             return _planned(plan_build(recipe, dataclasses.replace(options, work=Path(scratch)), console))
@@ -264,7 +266,7 @@ def recipe_of(words: Namespace) -> Recipe:
     if given.get("accelerator"):
         changes["accelerator"] = words.accelerator
     if given.get("runtime"):
-        changes["runtime"] = words.runtime
+        changes |= {"runtime": words.runtime, "names_runtime": True}
     if given.get("bundle_version"):
         changes["version"] = checked_version(words.bundle_version)
     if given.get("format"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ from packaging.utils import canonicalize_name
 from packager.chains import by_package, chains
 from packager.conflicts import Decision, Wish
 from packager.errors import InputError
-from packager.lock import Lock, LockedPackage
+from packager.lock import Lock, LockedAddition, LockedPackage
 
 _LAWS = ("constraints", "overrides")
 
@@ -21,7 +22,8 @@ _LAWS = ("constraints", "overrides")
 class Explanation:
     """`locked` is None for a package that is not in the lock, and `decisions` say why not.
 
-    `asked` has one wish for each line that leads to the package, the packages between in `through`.
+    `asked` has one wish for each line that leads to the package, the packages between in `through`. `additions` are the
+    patches and native packages that bring it or take it out, `brought` says how the last one does: 'patches[0] > a'.
     """
 
     package: str
@@ -30,6 +32,8 @@ class Explanation:
     asked: tuple[Wish, ...]
     decisions: tuple[Decision, ...]
     rule: str
+    additions: tuple[LockedAddition, ...] = ()
+    brought: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -38,9 +42,10 @@ class Explanation:
         origin = f", from {self.locked.url or self.locked.index or 'an index'}" if self.locked else ""
         pin = self.locked.version or self.locked.url if self.locked else "is not installed"
         lines = [f"{self.package} {pin} for {self.target}{origin}", "asked for by:"]
-        lines += [f"    {_chain(wish, self.package)}" for wish in self.asked] or ["    the packager, for every bundle"]
+        asked = [*(_chain(wish, self.package) for wish in self.asked), *self.brought]
+        lines += [f"    {words}" for words in asked or ["the packager, for every bundle"]]
         lines.append(f"version chosen by: {self.rule}")
-        lines += [f"    {line}" for decision in self.decisions for line in str(decision).splitlines()]
+        lines += [f"    {line}" for item in (*self.decisions, *self.additions) for line in str(item).splitlines()]
         return "\n".join(lines)
 
 
@@ -50,9 +55,11 @@ def explain(lock: Lock, name: str, *, where: str) -> Explanation:
     packages: dict[str, LockedPackage] = {canonicalize_name(item.name): item for item in lock.packages}
     locked = packages.get(wanted)
     decisions = tuple(item for item in lock.decisions if _concerns(item, wanted, locked))
+    additions = tuple(item for item in lock.additions if _is_about(item, wanted))
     direct = tuple(wish for wish in lock.asked if wish.package == wanted and wish.layer not in _LAWS)
-    if locked is None and not decisions and not direct:
-        close = difflib.get_close_matches(wanted, packages, n=3)
+    if locked is None and not decisions and not direct and not additions:
+        added = [canonicalize_name(item.name) for addition in lock.additions for item in addition.packages]
+        close = difflib.get_close_matches(wanted, [*packages, *added], n=3)
         remedy = f"did you mean {' or '.join(close)}?" if close else "the packages are listed in the lock"
         raise InputError(f"holds no package '{name}'", where=where, remedy=remedy)
     chains = [] if locked is None else _chains(lock, packages, wanted)
@@ -60,11 +67,55 @@ def explain(lock: Lock, name: str, *, where: str) -> Explanation:
     return Explanation(
         package=wanted,
         target=lock.target,
-        locked=locked,
+        locked=_installed(locked, additions, wanted),
         asked=tuple(dict.fromkeys([*direct, *chains, *overruled])),
         decisions=decisions,
-        rule=_rule(lock, wanted, decisions),
+        rule=_addition_rule(additions, wanted) or _rule(lock, wanted, decisions),
+        additions=additions,
+        brought=tuple(_way(addition, wanted) for addition in additions if _brings(addition, wanted)),
     )
+
+
+def _is_about(addition: LockedAddition, package: str) -> bool:
+    """Whether it brings `package`, takes it out, or is called so."""
+    names = [addition.name, *addition.uninstall, *(item.name for item in addition.packages)]
+    return package in {str(canonicalize_name(name)) for name in names}
+
+
+def _brings(addition: LockedAddition, package: str) -> LockedPackage | None:
+    return next((item for item in addition.packages if canonicalize_name(item.name) == package), None)
+
+
+def _takes_out(addition: LockedAddition, package: str) -> bool:
+    return any(canonicalize_name(name) == package for name in addition.uninstall)
+
+
+def _installed(locked: LockedPackage | None, additions: Sequence[LockedAddition], package: str) -> LockedPackage | None:
+    """What is there in the end: additions come after the packages, in their order."""
+    for addition in additions:
+        locked = _brings(addition, package) or (None if _takes_out(addition, package) else locked)
+    return locked
+
+
+def _way(addition: LockedAddition, package: str) -> str:
+    """From the addition through packages to `package`: 'sageattention > einops==0.8'."""
+    by_name: dict[str, LockedPackage] = {canonicalize_name(item.name): item for item in addition.packages}
+    steps: list[str] = []
+    while package in by_name and by_name[package].pin not in steps:
+        steps.insert(0, by_name[package].pin)
+        package = next((name for name in map(canonicalize_name, by_name[package].via) if name in by_name), "")
+    return " > ".join([addition.name, *steps])
+
+
+def _addition_rule(additions: Sequence[LockedAddition], package: str) -> str | None:
+    """By which rule an addition had the last word; None if none had."""
+    for addition in reversed(additions):
+        kind = "the recipe's patches come after all else" if addition.kind == "patch" else "the first that can be had"
+        if _brings(addition, package) or _takes_out(addition, package):
+            return f"{addition.kind}: {addition.name} ({kind})"
+        if canonicalize_name(addition.name) == package and addition.chosen is None:
+            return f"{addition.kind}: {addition.name} is left out, since nothing can be had"
+    return None
 
 
 def _chain(wish: Wish, package: str) -> str:

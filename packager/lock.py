@@ -8,9 +8,8 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import unquote, urlsplit, urlunsplit
 
 from jsonschema import Draft202012Validator
 
@@ -20,7 +19,7 @@ from packager.filesystem import write_json
 from packager.requirements import Removed
 
 FORMAT = 3
-_NAME = re.compile(r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?\Z")
+PACKAGE_NAME = re.compile(r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?\Z")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,60 +176,6 @@ def _wish(value: dict[str, Any]) -> Wish:
     return Wish(**{**value, "through": tuple(value["through"])})
 
 
-def parse_compiled(text: str) -> list[LockedPackage]:
-    """The packages in what `uv pip compile --generate-hashes` printed (requirements.txt form, annotations split)."""
-    packages: list[LockedPackage] = []
-    for block in re.split(r"\n(?=[^\s#])", "\n" + text):
-        lines = [line.strip().rstrip("\\").strip() for line in block.strip().splitlines()]
-        if not lines or not lines[0] or lines[0].startswith(("#", "-")):
-            continue
-        pin = lines[0].split(" ; ")[0]
-        name, separator, url = pin.partition(" @ ")
-        version = ""
-        if not separator:
-            name, _, version = pin.partition("==")
-        if not _NAME.match(name):
-            raise ValueError(f"uv printed a line that is no pin: {lines[0]!r}")
-        packages.append(
-            LockedPackage(
-                name=name,
-                version=version,
-                url=url or None,
-                hashes=tuple(line.removeprefix("--hash=") for line in lines if line.startswith("--hash=")),
-                via=_via(lines),
-                index=_index(lines),
-            )
-        )
-    return sorted(packages, key=lambda package: package.name)
-
-
-def _via(lines: list[str]) -> tuple[str, ...]:
-    """Who asked: the words after `# via`, on its line or below it; `-r ComfyUI.txt` is ComfyUI. What the recipe lays
-    down (`-c`, `--override`) asks for nothing."""
-    asked: list[str] = []
-    for line in lines:
-        if not line.startswith("#") or line.startswith("# from "):
-            continue
-        word = line.lstrip("# ").removeprefix("via").strip()
-        if word and not word.startswith(("-c ", "--")):
-            asked.append(re.sub(r"^-r |\.txt$", "", word))
-    return tuple(asked)
-
-
-def _index(lines: list[str]) -> str | None:
-    """The address after `# from`, without credentials; of a folder of this machine its name alone."""
-    found = next((line.removeprefix("# from ") for line in lines if line.startswith("# from ")), None)
-    return None if found is None else public_index(found)
-
-
-def public_index(address: str) -> str:
-    """An index as a lock names it: without credentials; a folder of this machine by its name alone."""
-    parts = urlsplit(address)
-    if parts.scheme not in ("http", "https"):
-        return PurePosixPath(unquote(parts.path).replace("\\", "/")).name
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
-
-
 _ADDRESS = r"^((git\+)?https://|http://(127\.0\.0\.1|localhost|\[::1\])[:/])\S+\Z"
 _TEXT = {"type": "string"}
 _OPTIONAL = {"type": ["string", "null"]}
@@ -249,7 +194,7 @@ _WISHES = {
 _PACKAGES = {
     "type": "array",
     "items": _record(
-        name={"type": "string", "pattern": _NAME.pattern},
+        name={"type": "string", "pattern": PACKAGE_NAME.pattern},
         version={"type": "string", "pattern": r"^[^\s;]*\Z"},
         url={"anyOf": [{"type": "null"}, {"type": "string", "pattern": _ADDRESS}]},
         hashes={"type": "array", "items": {"type": "string", "pattern": r"^[a-z0-9]+:[0-9a-f]+\Z"}},
@@ -297,7 +242,7 @@ _SCHEMA = _record(
             tried=_TEXTS,
             required={"type": "boolean"},
             source={"type": "boolean"},
-            uninstall={"type": "array", "items": {"type": "string", "pattern": _NAME.pattern}},
+            uninstall={"type": "array", "items": {"type": "string", "pattern": PACKAGE_NAME.pattern}},
             packages=_PACKAGES,
         ),
     },

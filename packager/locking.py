@@ -24,7 +24,9 @@ from packager.targets import Target
 _RESOLVING = {
     "accelerators",
     "accounts.py",
+    "addition_solver.py",
     "chains.py",
+    "compiled.py",
     "conflicts.py",
     "declared.py",
     "lock.py",
@@ -167,11 +169,13 @@ class Locking:
 
 
 def _check_names(lock: Lock, names: Collection[str], path: Path) -> None:
-    known = {canonicalize_name(package.name) for package in lock.packages} | {
-        canonicalize_name(repo.name) for repo in lock.repositories
-    }
+    added = [package for addition in lock.additions for package in addition.packages]
+    held = [item.name for items in (lock.repositories, lock.packages, lock.additions, added) for item in items]
+    known = set(map(canonicalize_name, held))
     for name in names:
         if canonicalize_name(name) not in known:
             raise InputError(
-                f"holds no package or repository '{name}'", where=str(path), remedy="see --explain, or check the name"
+                f"holds no package, repository or addition '{name}'",
+                where=str(path),
+                remedy="see --explain, or check the name",
             )

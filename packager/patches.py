@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 from packaging.markers import InvalidMarker, Marker
 from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
 from packager.document import Document, Pointer, check_address
 from packager.errors import Fault, InputError
@@ -155,7 +155,10 @@ def _check_line(document: Document, pointer: Pointer, line: str) -> Iterator[Fau
         yield document.fault(pointer, f"'{line}' is not a requirement: {reason}", remedy)
         return
     if requirement.url:
-        yield from _check_wheel(document, pointer, requirement.url)
+        faults = list(_check_wheel(document, pointer, requirement.url))
+        yield from faults
+        if not faults and parse_wheel_filename(wheel_name(requirement.url))[0] != canonicalize_name(requirement.name):
+            yield document.fault(pointer, f"'{line}' is the wheel of another package", "give the name it has")
 
 
 def _check_wheel(document: Document, pointer: Pointer, url: str, *, tag: str | None = None) -> Iterator[Fault]:

@@ -14,14 +14,17 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from packager import process
+from packager import process, runtimes
 from packager.archive.scan import scan
-from packager.build import BuildOptions, build_tree
+from packager.build import build_tree
+from packager.build_options import BuildOptions
 from packager.bundle import MANIFEST_NAME, PORTABLE_DIR, PYTHON_DIR
 from packager.console import Console, format_bytes
-from packager.errors import InputError
+from packager.errors import InputError, PackagerError
 from packager.filesystem import remove_tree, walk_files, write_atomic, write_json
 from packager.journal import exclusive
+from packager.lock import load_lock
+from packager.locking import beside_recipe
 from packager.model_files import place_models
 from packager.models import wanted_models
 from packager.recipe import Recipe
@@ -76,6 +79,29 @@ class Removal:
     remove: tuple[Path, ...]
     keep: tuple[Path, ...]
     size: int
+
+
+def choose_runtime(recipe: Recipe, options: BuildOptions, console: Console) -> Recipe:
+    """`recipe` with a Python for use on this machine where it names none.
+
+    That is the one of the lock there is, else this machine's own if it will do, since nothing has to be fetched for it,
+    else the default. What is chosen is told.
+    """
+    if recipe.names_runtime:
+        return recipe
+    lock = options.lock or beside_recipe(recipe, options.target)
+    if lock.is_file():
+        return dataclasses.replace(recipe, runtime=load_lock(lock).runtime["name"])
+    if recipe.conda_packages or recipe.channels or recipe.miniforge:
+        return recipe
+    request = runtimes.RuntimeRequest(python=recipe.python, target=options.target, console=console)
+    try:
+        version = runtimes.get("host").inspect(request).python_version
+    except PackagerError as error:
+        console.info(f"Python comes from {recipe.runtime}: {error.what}")
+        return recipe
+    console.info(f"Python {version} is this machine's own; --runtime {recipe.runtime} takes another")
+    return dataclasses.replace(recipe, runtime="host")
 
 
 def realize(

@@ -100,7 +100,10 @@ class Release:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """A valid recipe, defaults filled in. `path` is where it was read from; `digest` is of its content alone."""
+    """A valid recipe, defaults filled in. `path` is where it was read from; `digest` is of its content alone.
+
+    `names_runtime`: whether it says itself where Python comes from.
+    """
 
     path: Path
     digest: str
@@ -111,6 +114,7 @@ class Recipe:
     description: str
     python: str | None
     runtime: str
+    names_runtime: bool = True
     conda_packages: tuple[str, ...] = ()
     channels: tuple[str, ...] = ()
     miniforge: str | None = None
@@ -208,6 +212,7 @@ def _build(value: dict[str, Any], path: Path) -> Recipe:
         description=value.get("description", ""),
         python=value.get("python"),
         runtime=value.get("runtime", _default_runtime()),
+        names_runtime="runtime" in value,
         conda_packages=tuple(value.get("conda_packages", ())),
         channels=tuple(value.get("channels", ())),
         miniforge=value.get("miniforge"),

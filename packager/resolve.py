@@ -66,14 +66,14 @@ def resolve(
         repositories=repositories,
         packages=(),
     )
-    gathered = _gather(lock, recipe, target=target, origins=origins, folder=work / "checkouts", console=console)
-    removed = [replace(item, file=f"{name}/{item.file}") for name, found in gathered.items() for item in found.removed]
+    asked, removed = read_wishes(
+        lock, recipe, target=target, origins=origins, folder=work / "checkouts", console=console
+    )
     for item in removed:
         say = console.detail if item.reason == ELSEWHERE else console.warn
         say(f"{item.file}:{item.line}: left out '{item.text}': {item.reason}")
-    asked = [wish for name, found in gathered.items() for wish in _wishes(name, found)]
     with console.rounds("resolving all requirements together", unit="questions to uv") as rounds:
-        settled = _settle(
+        settled = settle_wishes(
             recipe,
             asked,
             target=target,
@@ -98,15 +98,25 @@ def resolve(
         removed=tuple(removed),
     )
     additions = settle_additions(
-        recipe, lock, target=target, origins=origins, folder=work / "additions", console=console, previous=previous
+        recipe,
+        lock,
+        target=target,
+        origins=origins,
+        folder=work / "additions",
+        console=console,
+        previous=previous,
+        upgrade=upgrade,
     )
     return replace(lock, additions=additions)
 
 
-def _gather(
+def read_wishes(
     lock: Lock, recipe: Recipe, *, target: Target, origins: Origins, folder: Path, console: Console
-) -> dict[str, Requirements]:
-    """What each repository of `lock`, placed below `folder`, asks for on `target`."""
+) -> tuple[list[Wish], list[Removed]]:
+    """What the repositories of `lock`, placed below `folder`, ask for on `target`, and the lines that are left out.
+
+    Raises FetchError, InputError.
+    """
     place_all(
         [(pin, folder / pin.name) for pin in origins.pins(lock, recipe)],
         cache=origins.cache,
@@ -116,7 +126,9 @@ def _gather(
         replace=True,
     )
     environment = marker_environment(target, lock.python_version)
-    return _here({repo.name: _declared(repo.name, folder / repo.name) for repo in lock.repositories}, environment)
+    gathered = _here({repo.name: _declared(repo.name, folder / repo.name) for repo in lock.repositories}, environment)
+    removed = [replace(item, file=f"{name}/{item.file}") for name, found in gathered.items() for item in found.removed]
+    return [wish for name, found in gathered.items() for wish in _wishes(name, found)], removed
 
 
 def _declared(name: str, checkout: Path) -> Requirements:
@@ -209,7 +221,7 @@ def _here(gathered: Mapping[str, Requirements], environment: Mapping[str, str]) 
     return sorted_out
 
 
-def _settle(
+def settle_wishes(
     recipe: Recipe,
     wishes: Sequence[Wish],
     *,
@@ -217,11 +229,11 @@ def _settle(
     python: str,
     folder: Path,
     origins: Origins,
-    previous: Lock | None,
-    upgrade: Collection[str],
     rounds: Rounds,
+    previous: Lock | None = None,
+    upgrade: Collection[str] = (),
 ) -> Settled:
-    """The one resolution. `previous` and `upgrade` as in resolve()."""
+    """The one resolution. `previous` and `upgrade` as in resolve(). Raises ResolveError, FetchError."""
     options = ["--python-version", python, "--python-platform", target.uv_platform, "--no-python-downloads"]
     choice = choose_torch(recipe.accelerator, wish=recipe.torch, asked=recipe.versions_asked, target=target)
     options += [*uv.install_options(wheels=origins.wheels, offline=origins.offline), *choice.options]

@@ -16,6 +16,7 @@ from packager import accelerators, cleanup, elf, helpers, prefix_files, release,
 from packager.archive.admission import Limits as UnpackLimits
 from packager.archive.archive_tree import archive_tree, source_date_epoch
 from packager.archive.extract import extract
+from packager.baseline_memory import remembered_baseline
 from packager.bundle import APP_DIR, MANIFEST_NAME, BundleTree
 from packager.cleanup import RuleSet
 from packager.console import Console, format_bytes
@@ -92,8 +93,15 @@ class Stages:
 
     def baseline(self) -> dict[str, Any]:
         """What the tree can do before anything is removed from it."""
-        folder = self.work / "baseline"
-        return take_baseline(self.tree, work=folder, console=self.console, env=self.recipe.env).to_json()
+        env = self.recipe.env
+
+        def take() -> Baseline:
+            return take_baseline(self.tree, work=self.work / "baseline", console=self.console, env=env)
+
+        baseline, remembered = remembered_baseline(self.tree, take, cache=oracle_cache(), env=env)
+        if remembered:
+            self.console.info(f"{len(baseline.modules)} modules as in an earlier build of the same tree")
+        return baseline.to_json()
 
     def clean(self) -> dict[str, Any]:
         """Move what the rules allow into the quarantine, from where it is deleted after the proof."""
@@ -160,7 +168,12 @@ class Stages:
             write_json(portable / accelerators.FILE_NAME, needs)
         if self.results["relocate"]["prefixes"]["files"]:
             write_json(portable / PREFIX_TABLE, self.results["relocate"]["prefixes"])
-        write_json(portable / "protected.json", protected_packages(self.results["install"]["native"]))
+        write_json(
+            portable / "protected.json",
+            protected_packages(
+                self.results["install"]["native"], target=self.target.name, accelerator=self.recipe.accelerator
+            ),
+        )
         write_json(portable / "removed.json", self.results["clean"]["record"])
         if self.recipe.cleanup.wants_bytecode:
             with tempfile.TemporaryDirectory(dir=self.work, prefix="start-") as folder:
@@ -323,7 +336,13 @@ class Stages:
             "launch": {"args": list(recipe.launch_args)},
             "system_libraries": list(recipe.system_libraries),
             "repositories": [
-                {"name": repo.name, "commit": repo.commit, "tree": repo.tree} for repo in self.lock.repositories
+                {
+                    "name": repo.name,
+                    "url": repo.url if repo.url.startswith("https://") else None,  # a path here means nothing there
+                    "commit": repo.commit,
+                    "tree": repo.tree,
+                }
+                for repo in self.lock.repositories
             ],
             "created_from": {"recipe_digest": recipe.digest, "lock_digest": self.lock.digest},
         }

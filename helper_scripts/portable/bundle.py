@@ -12,13 +12,18 @@ from typing import Any
 from portable.errors import HelperError
 
 WINDOWS = os.name == "nt"
+INSTANCES = "instances"  # the folder they lie in
 _FORMAT = 1
 _UNZIP_AGAIN = "The bundle was unzipped only partly or a file was deleted: unzip it again into an empty folder."
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bundle:
-    """`root` is absolute. `env` holds the recipe's variables, `launch_args` its arguments for ComfyUI."""
+    """`root` is absolute. `env` holds the recipe's variables, `launch_args` its arguments for ComfyUI.
+
+    Of an instance `root` is its own folder, `base` the bundle it is layered over, whose packages it does not see if it
+    is `isolated`.
+    """
 
     root: Path
     name: str
@@ -28,10 +33,17 @@ class Bundle:
     app: str
     env: Mapping[str, str]
     launch_args: tuple[str, ...]
+    base: Path | None = None
+    isolated: bool = False
 
     @property
     def python(self) -> Path:
-        return python_of(self.root)
+        return python_of(self.home)
+
+    @property
+    def home(self) -> Path:
+        """Where Python and all that was shipped lies."""
+        return self.base or self.root
 
     @property
     def app_dir(self) -> Path:
@@ -56,13 +68,21 @@ def site_packages_of(root: Path, *, windows: bool = WINDOWS) -> Path:
     return folder
 
 
+_chosen: list[Path] = []
+
+
+def choose(root: Path) -> None:
+    """From now on `locate` tells `root`: an instance of the bundle."""
+    _chosen[:] = [root]
+
+
 def locate() -> Path:
-    """The root of the bundle this file is in.
+    """The root of the bundle this file is in, or of the instance that was chosen.
 
     Links are not resolved: the front has done so on POSIX, and on Windows a mapped drive would become a UNC path,
     which cmd.exe and many nodes cannot use as a working directory.
     """
-    return Path(__file__).absolute().parents[1]
+    return _chosen[0] if _chosen else Path(__file__).absolute().parents[1]
 
 
 def read(root: Path) -> Bundle:
@@ -91,6 +111,8 @@ def read(root: Path) -> Bundle:
             app=str(facts.get("app", "ComfyUI")),
             env={str(name): str(value) for name, value in facts.get("env", {}).items()},
             launch_args=tuple(str(word) for word in facts.get("launch", {}).get("args", ())),
+            base=root.parents[1] if facts.get("instance") else None,
+            isolated=bool((facts.get("instance") or {}).get("isolated")),
         )
     except (KeyError, AttributeError, TypeError) as error:
         raise HelperError(f"{path} lacks or misspells a field ({error}). {_UNZIP_AGAIN}") from error

@@ -7,7 +7,6 @@ is no fault of the change.
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -15,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from portable.bundle import WINDOWS, Bundle
-from portable.environment import environment
+from portable.layers import environment_of
 from portable.programs import app_command
 
 _LIMITS = Path(__file__).absolute().with_name("check_limits.json")
@@ -62,7 +61,7 @@ def import_faults(bundle: Bundle, modules: Sequence[str]) -> dict[str, str]:
     """Import `modules` in a fresh process; those that fail, each with its error."""
     if not modules:
         return {}
-    limit = json.loads(_LIMITS.read_text(encoding="utf-8"))["import_seconds"]
+    limit = limits()["import_seconds"]
     command = [str(bundle.python), "-s", "-P"] if _knows_safe_path(bundle) else [str(bundle.python), "-s"]
     command += ["-B", "-c", _IMPORT, json.dumps(list(modules))]
     code, output, _ = _run(bundle, command, bundle.portable, limit)
@@ -81,7 +80,7 @@ def import_faults(bundle: Bundle, modules: Sequence[str]) -> dict[str, str]:
 
 def start_app(bundle: Bundle) -> Start:
     """Run ComfyUI's own quick test, which loads every node and ends."""
-    limit = json.loads(_LIMITS.read_text(encoding="utf-8"))["start_seconds"]
+    limit = limits()["start_seconds"]
     command = app_command(bundle, ["--quick-test-for-ci", "--cpu"])
     code, output, errors = _run(bundle, [command[0], "-B", *command[1:]], bundle.app_dir, limit)
     log = f"{output}\n{errors}".replace("\r\n", "\n")
@@ -95,7 +94,7 @@ def start_app(bundle: Bundle) -> Start:
 
 def _run(bundle: Bundle, command: Sequence[str], cwd: Path, limit: float) -> tuple[int | None, str, str]:
     """Exit code (None after `limit` seconds), stdout and stderr. Its whole process group ends with it."""
-    env = {**environment(bundle.root, os.environ, recipe_env=bundle.env), "PYTHONDONTWRITEBYTECODE": "1"}
+    env = {**environment_of(bundle), "PYTHONDONTWRITEBYTECODE": "1"}
     with subprocess.Popen(
         command, env=env, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         encoding="utf-8", errors="replace",
@@ -103,17 +102,24 @@ def _run(bundle: Bundle, command: Sequence[str], cwd: Path, limit: float) -> tup
         try:
             output, errors = process.communicate(timeout=limit)
         except subprocess.TimeoutExpired:
-            _kill(process)
+            kill(process)
             output, errors = process.communicate()
             return None, output, errors
         except BaseException:
-            _kill(process)
+            kill(process)
             raise
     return process.returncode, output, errors
 
 
-def _kill(process: subprocess.Popen[str]) -> None:
-    if WINDOWS:  # with everything it started
+def limits() -> dict[str, float]:
+    """check_limits.json: how long things may take, in seconds."""
+    loaded: dict[str, float] = json.loads(_LIMITS.read_text(encoding="utf-8"))
+    return loaded
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    """End a process; on Windows with everything it started."""
+    if WINDOWS:
         subprocess.run(["taskkill", "/F", "/T", "/PID", str(process.pid)], check=False, capture_output=True)
     process.kill()
 

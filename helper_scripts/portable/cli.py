@@ -27,6 +27,8 @@ _MODULES = {
     "doctor_commands": ("doctor",),
     "relocate_command": ("relocate",),
     "model_commands": ("models",),
+    "node_commands": ("node",),
+    "instance_commands": ("instance",),
 }
 _EPILOG = """\
 examples (on Windows with .bat instead of .sh):
@@ -34,6 +36,8 @@ examples (on Windows with .bat instead of .sh):
   ./install_package.sh "opencv-python-headless<5"
   ./install_package.sh -r ComfyUI/custom_nodes/some-node/requirements.txt
   ./install_package.sh --wheels-dir ~/wheels   without a network
+  ./manage.sh node add https://github.com/kijai/ComfyUI-KJNodes
+  ./manage.sh instance create trial            a second ComfyUI over the same packages and models
   ./manage.sh snapshots                        what was changed; `rollback` undoes it, also offline
   ./manage.sh verify                           are all files still as they were shipped? `repair` puts back
   ./manage.sh doctor --report                  what is wrong; a file to attach to a bug report
@@ -75,16 +79,20 @@ def holds_window(arguments: Sequence[str], code: int) -> bool:
 
 
 def _dispatch(arguments: Sequence[str]) -> int:
+    if arguments[:1] == ["--instance"]:
+        _module("instances").choose(arguments[1:2])
+        return _dispatch(arguments[2:])
     if arguments and arguments[0] == "run":  # never parsed: `--help` and the like are ComfyUI's
         bundle = bundles.read(bundles.locate())
-        require_all_parts(bundle.root)
+        require_all_parts(bundle.home)
         _recover(bundle)
-        place.note(bundle.root)
+        place.note(bundle.home)
         for concern in preflight.look(bundle, arguments[1:], os.environ):
             print(f"warning: {concern}", file=sys.stderr)
         if (bundle.portable / "models.json").exists():
             _module("model_commands").offer(bundle)
-        interlock.hold_for_run(bundle.root / STATE, ["run", *arguments[1:]])
+        for root in (bundle.root, *filter(None, [bundle.base])):
+            interlock.hold_for_run(root / STATE, ["run", *arguments[1:]])
         return programs.run_app(bundle, [*preflight.screen(arguments[1:], os.environ), *arguments[1:]])
     words, command = list(arguments), []
     if words[:1] == ["exec"] and "--" in words:
@@ -95,10 +103,12 @@ def _dispatch(arguments: Sequence[str]) -> int:
         parser.print_help()
         return DONE
     options.program = command
-    if options.command not in _LOOKING:
-        require_all_parts(bundles.locate())
-    if (root := bundles.locate()) and (root / "portable/bundle.json").exists():
-        _recover(bundles.read(root))
+    root = bundles.locate()
+    if (root / "portable/bundle.json").exists():
+        bundle = bundles.read(root)
+        if options.command not in _LOOKING:
+            require_all_parts(bundle.home)
+        _recover(bundle)
     action: Callable[[argparse.Namespace], int] = options.action
     return action(options)
 
@@ -124,6 +134,7 @@ def _parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
         formatter_class=raw,
         allow_abbrev=False,
     )
+    parser.add_argument("--instance", metavar="NAME", help="first of all words: COMMAND is about that instance")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
 
     commands.add_parser("run", help="start ComfyUI; all arguments are its own")
@@ -150,8 +161,7 @@ def _exec(options: argparse.Namespace) -> int:
     if not options.program:
         raise UsageError("say what to run: exec -- COMMAND [ARGUMENT ...]")
     if options.bundle is None:
-        bundle = bundles.read(bundles.locate())
-        return programs.run_any(bundle.root, options.program, bundle.env)
+        return programs.run_in(bundles.read(bundles.locate()), options.program)
     root = Path(os.path.abspath(options.bundle))  # noqa: PTH100 - links stay, `..` goes
     if not bundles.python_of(root).exists():
         raise UsageError(f"{root} is no bundle: it holds no {bundles.python_of(Path())}")

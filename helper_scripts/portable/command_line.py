@@ -18,6 +18,8 @@ from portable.errors import HelperError
 def held(bundle: Bundle, command: Sequence[str], *, force: bool = False) -> Iterator[None]:
     """Hold the bundle for a change, after finishing or undoing what a killed helper left."""
     state = bundle.root / STATE
+    if bundle.base is not None:  # an instance needs its base to stay as it is meanwhile
+        interlock.hold_for_run(bundle.base / STATE, ["--instance", bundle.root.name, *command])
     with interlock.changing(state, command, force=force):
         transaction.recover(bundle.root, say)
         yield

@@ -49,7 +49,7 @@ class Needs:
 def read_needs(bundle: Bundle) -> Needs | None:
     """What torch wants; None if it runs on the processor, nothing is known, or another torch was put in meanwhile."""
     try:
-        facts: Any = json.loads((bundle.portable / "gpu.json").read_text(encoding="utf-8"))
+        facts: Any = json.loads((bundle.home / "portable/gpu.json").read_text(encoding="utf-8"))
         low_high = facts.get("capability")
         needs = Needs(
             kind=str(facts["kind"]),
@@ -60,7 +60,7 @@ def read_needs(bundle: Bundle) -> Needs | None:
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return None
     if needs.kind == "nvidia":
-        said = _cuda_of_torch(bundle.root)
+        said = _cuda_of_torch(bundle.home)
         if said is not None and not f"{said}.".startswith(f"{needs.platform}."):
             return None
     return needs

@@ -98,17 +98,30 @@ def unlink(bundle: Bundle) -> bool:
     return there
 
 
+def share(instance: Bundle, base: Bundle) -> None:
+    """Let an instance read the models of its base, and the shared folder that this one uses; the way is relative."""
+    way = Path(os.path.relpath(base.app_dir / "models", instance.app_dir)).as_posix()
+    text = "\n".join(["# Written by `manage instance create`.", *_lines("bundle_models", way), ""])
+    paths_file(instance).write_text(text, encoding="utf-8")
+    if (shared := linked(base)) and shared.is_dir():
+        link(instance, str(shared))
+
+
 def _section(folder: Path) -> str:
+    return "\n".join([_BEGIN, *_lines("portable_shared_models", folder.as_posix()), _END, ""])
+
+
+def _lines(section: str, base_path: str) -> list[str]:
     """A JSON string is a YAML string too. Each folder is listed with the older names it has."""
     places = table()
-    lines = [_BEGIN, "portable_shared_models:", f"    base_path: {json.dumps(folder.as_posix(), ensure_ascii=False)}"]
+    lines = [f"{section}:", f"    base_path: {json.dumps(base_path, ensure_ascii=False)}"]
     for name in [*places["folders"], *places["node_folders"]]:
         older = [alias for alias, new in places["aliases"].items() if new == name]
         if older:
             lines += [f"    {name}: |", *(f"        {each}/" for each in [name, *older])]
         else:
             lines.append(f"    {name}: {name}/")
-    return "\n".join([*lines, _END, ""])
+    return lines
 
 
 def _read(path: Path) -> str:

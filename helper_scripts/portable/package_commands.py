@@ -12,6 +12,7 @@ from portable.bundle import Bundle
 from portable.command_line import add_json, confirm, held, say, telling
 from portable.distributions import installed
 from portable.errors import DONE
+from portable.layers import note_sharing
 
 _INSTALL = """\
 Installs packages into the bundle. First it shows what would be added, upgraded or downgraded. What the bundle was
@@ -33,12 +34,12 @@ def add(commands: Any) -> None:
     install.add_argument("packages", nargs="*", metavar="PACKAGE", help="name, name==version, or path of a wheel")
     install.add_argument("-r", "--requirement", action="append", default=[], metavar="FILE", help="a requirements file")
     install.add_argument("--wheels-dir", metavar="DIR", help="take wheels from this folder alone, without a network")
-    _add_change_options(install)
+    add_change_options(install)
     install.set_defaults(action=_install)
 
     uninstall = commands.add_parser("uninstall", help="remove packages", description="Removes packages.", **raw)
     uninstall.add_argument("packages", nargs="+", metavar="PACKAGE", help="name of an installed package")
-    _add_change_options(uninstall)
+    add_change_options(uninstall)
     uninstall.set_defaults(action=_uninstall)
 
     listing = commands.add_parser("list", help="the installed packages", **raw)
@@ -46,7 +47,8 @@ def add(commands: Any) -> None:
     listing.set_defaults(action=_list)
 
 
-def _add_change_options(parser: argparse.ArgumentParser) -> None:
+def add_change_options(parser: argparse.ArgumentParser) -> None:
+    """The options of every command that changes the bundle."""
     parser.add_argument("--dry-run", action="store_true", help="show what would change, and change nothing")
     parser.add_argument("--yes", action="store_true", help="do not ask")
     parser.add_argument(
@@ -71,7 +73,7 @@ def _install(options: argparse.Namespace) -> int:
             bundle,
             request,
             command=command,
-            show=lambda plan: _show(plan, options),
+            show=lambda plan: show(plan, options),
             confirm=lambda: confirm(options),
             say=say,
         )
@@ -89,7 +91,7 @@ def _uninstall(options: argparse.Namespace) -> int:
             force=options.force,
             smoke=not options.no_smoke,
             command=command,
-            show=lambda plan: _show(plan, options),
+            show=lambda plan: show(plan, options),
             confirm=lambda: confirm(options),
             say=say,
         )
@@ -97,7 +99,8 @@ def _uninstall(options: argparse.Namespace) -> int:
     return DONE
 
 
-def _show(outcome: packages.Outcome, options: argparse.Namespace) -> None:
+def show(outcome: packages.Outcome, options: argparse.Namespace) -> None:
+    """Print what would change; what is left out of requirement files to stderr."""
     for item in outcome.left_out:
         say(f"{item.file}:{item.line}: left out {item.text!r}: it is {item.reason}")
     if options.json:
@@ -109,6 +112,8 @@ def _show(outcome: packages.Outcome, options: argparse.Namespace) -> None:
 def _finish(bundle: Bundle, outcome: packages.Outcome, options: argparse.Namespace) -> None:
     if outcome.record is not None:
         snapshots.prune(bundle.root)
+        if any(step.before is not None for step in outcome.resolution.steps):
+            note_sharing(bundle, say)
     if options.json:
         print(json.dumps(outcome.to_json(), ensure_ascii=False))
         return

@@ -20,8 +20,9 @@ from portable.bundle import Bundle
 from portable.changes import Change, Plan, Record
 from portable.distributions import Distribution, installed, needed_by
 from portable.errors import HelperError, UsageError
-from portable.requirement_lines import Asked, LeftOut, gather, names_of
+from portable.requirement_lines import Asked, Judge, LeftOut, gather, names_of
 from portable.resolution import Holds, Resolution, Step, read_holds, removal, resolve
+from portable.special import read_special
 from portable.watch import Watch
 
 Confirm = Callable[[], bool]
@@ -114,17 +115,20 @@ def install(
         if along is not None:
             (work / "along").mkdir()
             fetched = along.fetch(work / "along")
-        asked, sources = _asked(request, *fetched.files)
+        there = installed(bundle.root)
+        shared = installed(bundle.base) if bundle.base and not bundle.isolated else {}
+        names, special = {*there, *shared}, read_special(bundle)
+        asked, sources = _asked(request, *fetched.files, judge=lambda line: special.judge(line, names))
         outcome.left_out = asked.left_out
         say("resolving")
-        there = installed(bundle.root)
         outcome.resolution = _resolve(bundle, request, asked, sources, work, there)
         steps = outcome.resolution.steps
         show(outcome)
         _refuse_held(outcome.resolution, request.force)
         if not (steps or fetched.changes) or not confirm():
             raise _Stop
-        say("downloading")
+        if steps:
+            say("downloading")
         changes = (*_stage(bundle, outcome, sources, work, there), *fetched.changes)
         details = {**_details(outcome.resolution), **(along.details if along else {})}
         return Plan(summary=along.summary if along else _summary(steps), changes=changes, details=details)
@@ -202,19 +206,24 @@ def _run(
 
     def prepare_and_look(work: Path) -> Plan:
         plan = prepare(work)
-        watch.look_before(_module_names(bundle, outcome.resolution))
+        if outcome.resolution.steps:
+            watch.look_before(_module_names(bundle, outcome.resolution))
         return plan
+
+    def look_after() -> Sequence[str]:
+        found = (check() for check in (watch.checks() if outcome.resolution.steps else ()))
+        return next(filter(None, found), [])
 
     with contextlib.suppress(_Stop):
         outcome.record = transaction.run(
-            bundle, kind=kind, command=command, prepare=prepare_and_look, checks=[*first, *watch.checks()], say=say
+            bundle, kind=kind, command=command, prepare=prepare_and_look, checks=[*first, look_after], say=say
         )
         watch.remember()
     return outcome
 
 
-def _asked(request: Request, *more: str) -> tuple[Asked, list[str]]:
-    """What goes to pip, and where it may look. `more` are further requirement files."""
+def _asked(request: Request, *more: str, judge: Judge = lambda line: (line, "")) -> tuple[Asked, list[str]]:
+    """What goes to pip, and where it may look. `more` are further requirement files; `judge` as for `gather`."""
     words, sources = list(request.requirements), []
     files = (*request.files, *more)
     if request.wheels_dir is not None:
@@ -228,7 +237,7 @@ def _asked(request: Request, *more: str) -> tuple[Asked, list[str]]:
         words = [str(folder / word) if _is_in(folder, word) else word for word in words]
     if not words and not files and not request.is_part:
         raise UsageError("name a package, a wheel, -r FILE or --wheels-dir DIR.")
-    return gather(words, files), sources
+    return gather(words, files, judge), sources
 
 
 def _is_in(folder: Path, word: str) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -12,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from portable.bundle import Bundle
-from portable.environment import environment
 from portable.errors import HelperError
+from portable.layers import environment_of
 
 _REMEDIES = Path(__file__).absolute().with_name("pip_remedies.json")
 
@@ -28,7 +27,7 @@ class Said:
 
 def call(bundle: Bundle, *words: str | Path, cwd: Path, show: bool = True) -> Said:
     """Run pip with `words` in `cwd`; what it prints goes to stderr as it comes if `show`."""
-    env = environment(bundle.root, os.environ, recipe_env=bundle.env)
+    env = environment_of(bundle)
     command = [*base_command(bundle), *map(str, words)]
     output = sys.stderr.fileno() if show and _has_descriptor() else subprocess.DEVNULL
     with subprocess.Popen(
@@ -49,9 +48,15 @@ def call(bundle: Bundle, *words: str | Path, cwd: Path, show: bool = True) -> Sa
 
 def complaints(bundle: Bundle) -> list[str]:
     """The lines of `pip check`, empty if all fits."""
-    env = environment(bundle.root, os.environ, recipe_env=bundle.env)
+    env = environment_of(bundle)
     finished = subprocess.run(
-        [*base_command(bundle), "check"], env=env, check=False, capture_output=True, encoding="utf-8", errors="replace"
+        [*base_command(bundle), "check"],
+        env=env,
+        cwd=bundle.portable,
+        check=False,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
     )
     if finished.returncode != 0 and not finished.stdout.strip():
         raise HelperError(f"pip cannot be run: {finished.stderr.strip()[-500:]}")
@@ -60,7 +65,8 @@ def complaints(bundle: Bundle) -> list[str]:
 
 def base_command(bundle: Bundle) -> list[str]:
     """The words that start pip. Bytecode is not written: what a check leaves behind would have to be put back."""
-    return [str(bundle.python), "-I", "-B", "-X", "utf8", "-m", "pip"]
+    alone = "-I" if bundle.base is None else "-s"  # -I does not let an instance's packages be seen
+    return [str(bundle.python), alone, "-B", "-X", "utf8", "-m", "pip"]
 
 
 def explain(said: str) -> list[str]:

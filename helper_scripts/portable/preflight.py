@@ -36,8 +36,8 @@ def look(
     question = graphics.Question(environ) if needs and needs.kind == "nvidia" else None
     found = [
         *_disk(bundle.root, limits["free_disk"]),
-        *_glibc(bundle.root),
-        *_paths(bundle.root, limits["longest_path"]),
+        *_glibc(bundle.home),
+        *_paths(bundle.home, limits["longest_path"]),
     ]
     if needs:
         front = f"run_comfyui_cpu.{'bat' if WINDOWS else 'sh'}"

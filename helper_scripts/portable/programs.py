@@ -13,6 +13,7 @@ from pathlib import Path
 from portable.bundle import WINDOWS, Bundle, python_of
 from portable.environment import environment
 from portable.errors import HelperError
+from portable.layers import environment_of
 
 
 def run_app(bundle: Bundle, arguments: Sequence[str]) -> int:
@@ -20,8 +21,7 @@ def run_app(bundle: Bundle, arguments: Sequence[str]) -> int:
     main = bundle.app_dir / "main.py"
     if not main.is_file():
         raise HelperError(f"{main} is missing: unzip the bundle again into an empty folder.")
-    env = environment(bundle.root, os.environ, recipe_env=bundle.env)
-    return _become(app_command(bundle, arguments), env, cwd=bundle.app_dir)
+    return _become(app_command(bundle, arguments), environment_of(bundle, guarded=True), cwd=bundle.app_dir)
 
 
 def app_command(bundle: Bundle, arguments: Sequence[str], *, windows: bool = WINDOWS) -> list[str]:
@@ -32,10 +32,23 @@ def app_command(bundle: Bundle, arguments: Sequence[str], *, windows: bool = WIN
 
 def run_any(root: Path, command: Sequence[str], recipe_env: Mapping[str, str]) -> int:
     """Run `command` in the environment of the bundle in `root`; `python` and console scripts are the bundle's."""
-    env = environment(root, os.environ, recipe_env=recipe_env)
+    return _run(command, python_of(root), environment(root, os.environ, recipe_env=recipe_env))
+
+
+def run_in(bundle: Bundle, command: Sequence[str]) -> int:
+    """As `run_any`, in a bundle or an instance that is described. An instance's pip may look, and change nothing."""
+    env = environment_of(bundle, guarded=True)
+    if bundle.base and WINDOWS:  # a launcher would look for Python beside it; the zip at its end runs under any
+        found = shutil.which(command[0], path=env["PATH"])
+        if found and Path(found).is_relative_to(bundle.root / "python"):
+            command = ["python", found, *command[1:]]
+    return _run(command, bundle.python, env)
+
+
+def _run(command: Sequence[str], python: Path, env: Mapping[str, str]) -> int:
     name, *arguments = command
     if name in ("python", "python3"):
-        program: str | None = str(python_of(root))
+        program: str | None = str(python)
     else:
         program = shutil.which(name, path=env["PATH"])
     if program is None or not Path(program).exists():

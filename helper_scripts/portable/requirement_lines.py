@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,6 +46,10 @@ class LeftOut:
     reason: str
 
 
+Judge = Callable[[str], tuple[str | None, str]]
+"""What is taken instead of a requirement, None for nothing; and why, empty if it is taken as it is."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Asked:
     """What goes to pip, one requirement each, and what does not. `wheels` are files named on the command line."""
@@ -55,8 +59,8 @@ class Asked:
     left_out: tuple[LeftOut, ...] = ()
 
 
-def gather(words: Sequence[str], files: Sequence[str]) -> Asked:
-    """Judge the words of a command line and the lines of requirement files.
+def gather(words: Sequence[str], files: Sequence[str], judge: Judge = lambda line: (line, "")) -> Asked:
+    """Judge the words of a command line and the lines of requirement files, these also with `judge`.
 
     A word that does not pass is an error (UsageError), for its user is there to mend it; a line is left out and told.
     Raises HelperError for a file that cannot be read.
@@ -78,7 +82,11 @@ def gather(words: Sequence[str], files: Sequence[str]) -> Asked:
             if fault := fault_of(bare):
                 left_out.append(LeftOut(file=name, line=number, text=_masked(text), reason=fault))
                 continue
-            requirements.append(bare)
+            instead, why = judge(bare)
+            if why:
+                left_out.append(LeftOut(file=name, line=number, text=_masked(bare), reason=why))
+            if instead is not None:
+                requirements.append(instead)
             if bare != text:
                 reason = f"an option of {bare!r}, which stays"
                 left_out.append(LeftOut(file=name, line=number, text=text[len(bare) :].strip(), reason=reason))

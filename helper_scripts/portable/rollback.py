@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from portable.bundle import Bundle
@@ -13,10 +13,6 @@ from portable.disk import remove_tree, require_room
 from portable.distributions import bytecode_of, installed, normalise
 from portable.errors import HelperError, UsageError
 from portable.snapshots import Named, Stored, folder_of, history, in_effect, is_kept
-
-NodeRestorer = Callable[[Bundle, Mapping[str, str], Path], Sequence[Change]]
-"""Given the nodes that are not at the version wanted (name -> version as in node_state) and an empty folder to prepare
-in: the changes that bring them there. Nodes it cannot bring there it leaves out."""
 
 
 def latest(root: Path) -> int:

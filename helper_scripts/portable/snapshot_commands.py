@@ -8,11 +8,12 @@ import time
 from typing import Any
 
 from portable import bundle as bundles
-from portable import rollback, snapshots, transaction
+from portable import node_restore, rollback, snapshots, transaction
 from portable.bundle import Bundle
 from portable.changes import Plan
 from portable.command_line import add_json, confirm, held, say, telling
 from portable.errors import DONE, UsageError
+from portable.layers import note_sharing
 from portable.node_state import read_nodes
 
 
@@ -127,9 +128,10 @@ def _rollback(options: argparse.Namespace) -> int:
 
         def prepare(work: Any) -> Plan:
             if name is not None:
-                plan = rollback.plan_named(bundle, snapshots.load(bundle.root, name), work)
+                snapshot = snapshots.load(bundle.root, name)
+                plan = node_restore.complete(bundle, rollback.plan_named(bundle, snapshot, work), snapshot.nodes, work)
             else:
-                plan = rollback.plan_before(bundle, number, work)
+                plan = node_restore.complete(bundle, rollback.plan_before(bundle, number, work), None, work)
             _show_plan(plan, options)
             return plan if confirm(options) else Plan(summary=plan.summary)
 
@@ -140,6 +142,8 @@ def _rollback(options: argparse.Namespace) -> int:
         others = {} if record is None else rollback.other_nodes(wanted, read_nodes(bundle.app_dir / "custom_nodes"))
         if record is not None:
             snapshots.prune(bundle.root)
+            if record.details.get("packages"):
+                note_sharing(bundle, say)
     for node, version in others.items():
         say(f"note: the node {node} was {version or 'not there'} then; it is left as it is")
     if options.json:

@@ -51,12 +51,14 @@ def run(
     raised, KeyboardInterrupt too, after doing the same.
     """
     transaction = Transaction.begin(bundle.root)
+    is_applied = False
     try:
         plan = prepare(transaction.work)
         if not plan.changes:
             transaction.undo()
             return None
         record = transaction.seal(plan, kind=kind, command=command, nodes=read_nodes(bundle.app_dir / "custom_nodes"))
+        is_applied = True
         transaction.apply()
         _pass_all(checks)
         transaction.mark_checked()
@@ -64,7 +66,7 @@ def run(
         transaction.undo(say)
         raise HelperError(f"Nothing was changed: {explain(error)}") from error
     except BaseException:
-        transaction.undo(say)
+        transaction.undo(say if is_applied else _silence)
         raise
     transaction.commit()
     return record
@@ -101,6 +103,10 @@ def recover(root: Path, say: Say) -> bool:
 def is_interrupted(root: Path) -> bool:
     """Whether a transaction was begun and has not ended; it may still be going on."""
     return (root / STATE / "active").exists()
+
+
+def _silence(_: str) -> None:
+    pass
 
 
 def _pass_all(checks: Sequence[Check]) -> None:

@@ -37,7 +37,7 @@ class Watch:
         self._complaints = pip.complaints(self._bundle)
         self._import_faults = checks.import_faults(self._bundle, list(itertools.chain(*self._modules.values())))
         if self._smoke:
-            self._start = _remembered(self._bundle)
+            self._start = remembered(self._bundle)
             if self._start is None:
                 self._say("starting ComfyUI once before the change")
                 self._start = checks.start_app(self._bundle)
@@ -63,10 +63,8 @@ class Watch:
 
     def remember(self) -> None:
         """Keep how the app started, for the next change; the change is committed."""
-        if self._smoke and self._start is not None:
-            value = {"of": _fingerprint(self._bundle), "failed": dict(self._start.failed), "fault": self._start.fault}
-            with contextlib.suppress(OSError):  # a help, no more
-                write_json_durably(_memory(self._bundle), value)
+        if self._smoke:
+            remember(self._bundle, self._start)
 
     def _judge(self, faults: list[str]) -> list[str]:
         if not self._force:
@@ -76,7 +74,15 @@ class Watch:
         return []
 
 
-def _remembered(bundle: Bundle) -> checks.Start | None:
+def remember(bundle: Bundle, start: checks.Start | None) -> None:
+    """Keep how the app started last, if it was started."""
+    if start is not None:
+        value = {"of": _fingerprint(bundle), "failed": dict(start.failed), "fault": start.fault}
+        with contextlib.suppress(OSError):  # a help, no more
+            write_json_durably(_memory(bundle), value)
+
+
+def remembered(bundle: Bundle) -> checks.Start | None:
     """How the app started last, if neither packages nor nodes have changed since."""
     try:
         value = json.loads(_memory(bundle).read_text(encoding="utf-8"))
@@ -95,6 +101,7 @@ def _fingerprint(bundle: Bundle) -> str:
     """Changes when a package, a node's folder or the app's first file does."""
     nodes = bundle.app_dir / "custom_nodes"
     seen = [bundle.app_dir / "main.py", *(nodes.iterdir() if nodes.is_dir() else ())]
-    parts = sorted(path.name for path in site_packages_of(bundle.root).glob("*.dist-info"))
+    roots = [bundle.root, *filter(None, [bundle.base])]
+    parts = sorted(str(path) for root in roots for path in site_packages_of(root).glob("*.dist-info"))
     parts += sorted(f"{path.name} {path.stat().st_mtime_ns}" for path in seen if path.exists())
     return hashlib.sha256("\n".join(parts).encode("utf-8", "surrogateescape")).hexdigest()

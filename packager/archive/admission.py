@@ -33,7 +33,10 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    """One entry as the archive declares it. `blocks(size)` gives a file's content in blocks of at most `size` bytes."""
+    """One entry as the archive declares it. `blocks(size)` gives a file's content in blocks of at most `size` bytes.
+
+    `same_as`: the path of a file before it, whose content it has and which is already unpacked.
+    """
 
     path: str
     kind: Kind
@@ -41,6 +44,7 @@ class Item:
     mtime: float
     size: int = 0
     target: str = ""
+    same_as: str = ""
     blocks: Callable[[int], Iterator[bytes]] = lambda _: iter(())
 
 

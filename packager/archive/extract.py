@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import itertools
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,7 +82,8 @@ def _unpack(items: Iterable[Item], root: Path, admission: Admission, console: Co
                 path = root / item.path
                 (path if item.kind == "directory" else path.parent).mkdir(parents=True, exist_ok=True)
                 if item.kind == "file":
-                    _write(item, path, admission)
+                    content = _blocks_of(root / item.same_as) if item.same_as else item.blocks(_COPY)
+                    _write(item, path, content, admission)
                     advance(item.size)
             except OSError as error:
                 raise _named(error, item, admission) from error
@@ -95,11 +96,18 @@ def _unpack(items: Iterable[Item], root: Path, admission: Admission, console: Co
             raise _named(error, link, admission) from error
 
 
-def _write(item: Item, path: Path, admission: Admission) -> None:
+def _blocks_of(path: Path) -> Iterator[bytes]:
+    """A copy rather than a link: what is edited is one file. Links of the archive are made last, so this is a file."""
+    with path.open("rb") as stream:
+        while block := stream.read(_COPY):
+            yield block
+
+
+def _write(item: Item, path: Path, content: Iterable[bytes], admission: Admission) -> None:
     written = 0
     # "x": the name must be new, so nothing that lies there already is ever written through
     with path.open("xb") as stream:
-        for block in item.blocks(_COPY):
+        for block in content:
             written += len(block)
             stream.write(block)
     if written != item.size:

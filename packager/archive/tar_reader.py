@@ -17,6 +17,7 @@ _MOST = 1024 * 1024  # bytes one read may ask for: a header that claims more wan
 _KINDS: dict[bytes, Kind] = {
     tarfile.REGTYPE: "file",
     tarfile.AREGTYPE: "file",
+    tarfile.LNKTYPE: "file",
     tarfile.SYMTYPE: "link",
     tarfile.DIRTYPE: "directory",
 }
@@ -61,13 +62,17 @@ class _Forward:
 
 
 def read_tar_zst(stream: BinaryIO, admission: Admission) -> Iterator[Item]:
-    """Every entry, in order. Raises InputError for a damaged file, or entries other than files, folders and links."""
+    """Every entry, in order. A hard link is a file with the content of an earlier one.
+
+    Raises InputError for a damaged file, or entries other than files, folders and links.
+    """
     decoder = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW)
     forward = _Forward(cast(BinaryIO, decoder.stream_reader(stream, read_across_frames=True, closefd=False)))
+    sizes: dict[str, int] = {}
     try:
         with tarfile.TarFile(fileobj=cast(BinaryIO, forward), mode="r", encoding="utf-8") as archive:
             while (member := archive.next()) is not None:
-                yield _item(archive, member, admission)
+                yield _item(archive, member, admission, sizes)
                 archive.members.clear()  # type: ignore[attr-defined]  # or it remembers every one
         if forward.last != bytes(tarfile.BLOCKSIZE):
             raise tarfile.ReadError("its end is missing")
@@ -78,17 +83,24 @@ def read_tar_zst(stream: BinaryIO, admission: Admission) -> Iterator[Item]:
         raise admission.refusal(f"it is damaged: {error}") from error
 
 
-def _item(archive: tarfile.TarFile, member: tarfile.TarInfo, admission: Admission) -> Item:
+def _item(archive: tarfile.TarFile, member: tarfile.TarInfo, admission: Admission, sizes: dict[str, int]) -> Item:
+    """`sizes`: of the files so far, by name."""
     kind = _KINDS.get(member.type)
     if kind is None or member.sparse is not None:
         raise admission.refusal("it is neither a plain file, a folder nor a symbolic link", member.name)
+    same_as = member.linkname if member.islnk() else ""
+    if same_as and same_as not in sizes:
+        raise admission.refusal("it is a hard link to what is no file before it in the archive", member.name)
+    if kind == "file":
+        sizes[member.name] = sizes[same_as] if same_as else member.size
     return Item(
         path=member.name,
         kind=kind,
         mode=member.mode & 0o777,
         mtime=member.mtime,
-        size=member.size if kind == "file" else 0,
+        size=sizes[member.name] if kind == "file" else 0,
         target=member.linkname if kind == "link" else "",
+        same_as=same_as,
         blocks=lambda size: _blocks(archive, member, size, admission),
     )
 

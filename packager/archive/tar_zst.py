@@ -2,6 +2,9 @@
 
 The headers are POSIX.1-2001 (pax), which take names of any length. zstd's output depends on the level and its job and
 window sizes but not on how many workers share the jobs, as long as there is one (zstd.h, ZSTD_c_nbWorkers).
+
+A large file whose content lies in the stream already is a hard link to it. Small ones are not: they gain next to
+nothing, and are what people edit, which would change the other one too.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from packager.errors import InputError
 from packager.filesystem import sha256_file
 
 _COPY = 1024 * 1024
+_LINKED = 64 * 1024  # bytes that a repeated file has at least to become a hard link
 
 
 def zstd_level(level: str | int) -> int:
@@ -56,9 +60,15 @@ def write_tar_zst(
             fileobj=cast(BinaryIO, packed), mode="w", format=tarfile.PAX_FORMAT, copybufsize=_COPY, encoding="utf-8"
         ) as archive,
     ):
+        first: dict[tuple[str, int], str] = {}  # (sha256, mode) -> the member that has the content
         for entry in entries:
             info = _header(f"{root_name}/{entry.path}" if root_name else entry.path, entry, epoch)
-            if entry.kind != "file":
+            is_large = entry.kind == "file" and entry.size >= _LINKED and entry.path not in small
+            earlier = first.setdefault((entry.sha256, entry.mode), info.name) if is_large else info.name
+            if earlier != info.name:
+                info.type, info.linkname, info.size = tarfile.LNKTYPE, earlier, 0
+                advance(entry.size)
+            if entry.kind != "file" or earlier != info.name:
                 archive.addfile(info)
             elif entry.path in small:
                 archive.addfile(info, io.BytesIO(small[entry.path]))

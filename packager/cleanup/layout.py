@@ -52,7 +52,7 @@ def detect_layout(root: Path) -> TreeLayout:
     if not root.is_dir():
         raise InputError("is not a folder", where=str(root), remedy="give the folder that holds the Python tree")
     root = root.resolve()
-    bundle = _bundle(root)
+    bundle = bundle_of(root)
     if bundle:
         return layout_of(bundle)
     scopes: dict[str, tuple[Scope, ...]] = {}
@@ -72,7 +72,7 @@ def detect_layout(root: Path) -> TreeLayout:
     return TreeLayout(root=root, os=_os(root, scopes), scopes=scopes)
 
 
-def _bundle(root: Path) -> BundleTree | None:
+def bundle_of(root: Path) -> BundleTree | None:
     """What portable/bundle.json says, if the root is a bundle."""
     described = root / PORTABLE_DIR / "bundle.json"
     if not described.is_file() or not _is_folder(root / PYTHON_DIR):

@@ -26,11 +26,13 @@ _TRACEBACK_LINES = 30
 
 
 def inventory() -> dict[str, Any]:
-    """Interpreter, distributions, their top-level modules and entry points. A broken distribution is named as such."""
+    """Interpreter, distributions, their top-level modules and entry points. A broken distribution is named as such;
+    `unlisted` are those without a RECORD, which pip can neither uninstall nor upgrade."""
     distributions: dict[str, str] = {}
     modules: set[str] = set()
     scripts: dict[str, str] = {}
     entry_points: set[str] = set()
+    unlisted: list[str] = []
     for distribution in importlib.metadata.distributions():
         name = distribution.metadata["Name"]
         if not name:
@@ -39,6 +41,8 @@ def inventory() -> dict[str, Any]:
             continue  # the first on sys.path is the one that gets imported
         distributions[name] = distribution.metadata["Version"] or "without a version"
         modules |= top_level_modules(distribution)
+        if distribution.files is None:
+            unlisted.append(name)
         for point in distribution.entry_points:
             entry_points.add(f"{point.group}: {point.name} = {point.value}")
             if point.group == "console_scripts":
@@ -50,6 +54,7 @@ def inventory() -> dict[str, Any]:
         "modules": sorted(modules),
         "scripts": dict(sorted(scripts.items())),
         "entry_points": sorted(entry_points),
+        "unlisted": sorted(unlisted),
     }
 
 

@@ -58,8 +58,8 @@ def obtain(wish: Wish, tools: Tools, *, renew: bool) -> Environment:
             prefix.parent.mkdir(parents=True, exist_ok=True)
             tools.console.info(f"making a conda environment for {wish.target.name}")
             solver = tools.solver(wish.target, wish.miniforge_version)
-            tools.run([str(solver), "create", "-y", "-p", str(prefix), *_words(wish, prefix, tools)], wish.target)
-            found = _unmirrored(explicit_list(read_metadata(prefix), prefix), wish, tools)
+            tools.run([str(solver), "create", "-y", "-p", str(prefix), *words(wish, prefix, tools)], wish.target)
+            found = unmirrored(explicit_list(read_metadata(prefix), prefix), wish, tools)
             if wish.explicit:
                 _check_same(found, wish.explicit, prefix)
             write_atomic(done, (wish.explicit or found).encode())
@@ -114,14 +114,15 @@ def _check_same(found: str, wanted: str, prefix: Path) -> None:
         )
 
 
-def _unmirrored(explicit: str, wish: Wish, tools: Tools) -> str:
+def unmirrored(explicit: str, wish: Wish, tools: Tools) -> str:
     """The list with the recipe's own addresses, so that a lock says the same on every machine."""
     for channel in (channel for channel in wish.channels if "://" in channel):
         explicit = explicit.replace(f"\n{_location(channel, tools).rstrip('/')}/", f"\n{channel.rstrip('/')}/")
     return explicit
 
 
-def _words(wish: Wish, prefix: Path, tools: Tools) -> list[str]:
+def words(wish: Wish, prefix: Path, tools: Tools) -> list[str]:
+    """What to say to conda of `wish`; an exact list is written beside `prefix` for it."""
     if wish.explicit:
         listed = prefix.with_suffix(".explicit")
         head, *lines = wish.explicit.splitlines()

@@ -33,15 +33,21 @@ class HostRuntime:
 
     def inspect(self, request: RuntimeRequest) -> RuntimeFacts:
         """See Runtime. Refuses another target than this machine, another version, and what cannot be made portable."""
+        _check_system(request.target)
+        _check_machine(request.target)
         python = self._wanted(request)
         return self._facts(python, self._plan(python), request.target)
 
     def identify(self, request: RuntimeRequest) -> dict[str, str]:
-        """See Runtime. Refuses what `inspect` does, but for what is found in the single files."""
+        """See Runtime. Refuses what `inspect` does, but for what is found in the single files.
+
+        For a Linux of another kind it is that of this machine too: a build there must have the same version.
+        """
+        _check_system(request.target)
         return {"name": self.name, "python": self._wanted(request).version}
 
     def _wanted(self, request: RuntimeRequest) -> Interpreter:
-        _check_target(request.target)
+        """The Python of this machine, if it will do."""
         if request.conda_packages:
             raise InputError(
                 f"runtime host cannot bring conda packages ({', '.join(request.conda_packages)})",
@@ -50,7 +56,7 @@ class HostRuntime:
             )
         python = describe(self.executable)
         check_version(request.python, python.version)
-        check_portable(python, arch=request.target.arch)
+        check_portable(python, arch=targets.current().arch)
         return python
 
     def provision(self, tree: BundleTree, facts: RuntimeFacts, *, console: Console) -> RuntimeFacts:
@@ -112,13 +118,19 @@ class HostRuntime:
         )
 
 
-def _check_target(target: targets.Target) -> None:
+def _check_system(target: targets.Target) -> None:
+    remedy = "use runtime miniforge (`runtime: miniforge` in the recipe, or --runtime), which covers every target"
     if sys.platform != "linux":
+        raise InputError("runtime host works on Linux only", where="runtime", remedy=remedy)
+    if target.os != "linux":
         raise InputError(
-            "runtime host works on Linux only",
+            f"runtime host brings the Python of a Linux machine, and the target is {target.name}",
             where="runtime",
-            remedy="use runtime miniforge, which covers every target",
+            remedy=remedy,
         )
+
+
+def _check_machine(target: targets.Target) -> None:
     here = targets.current()
     if target.name != here.name:
         raise InputError(

@@ -18,7 +18,7 @@ from packager.fetch.download import DownloadRequest, download
 from packager.fetch.mirrors import Mirrors
 from packager.filesystem import remove_tree, write_atomic
 from packager.locks import hold
-from packager.process import CommandError, run
+from packager.process import CommandError, Finished, run
 from packager.runtimes.miniforge_table import miniforge_table
 from packager.targets import Target
 
@@ -27,7 +27,8 @@ _TIMEOUT = 3600.0  # seconds; a gigabyte over a slow line
 
 @dataclass(frozen=True, kw_only=True)
 class Tools:
-    """Everything below `folder`: base/ (installations by their installer's hash), pkgs/, envs/, home/.
+    """Everything below `folder`: base/ (installations by their installer's hash), pkgs/, envs/, home/; index/
+    and solutions/ for other targets.
 
     `offline` forbids the network.
     """
@@ -67,10 +68,17 @@ class Tools:
             remedy="name another release as `miniforge:` in the recipe",
         )
 
-    def run(self, command: list[str], target: Target) -> None:
-        """Run a program of the installation in an environment of its own. Raises CommandError."""
+    def run(self, command: list[str], target: Target, *, foreign: bool = False) -> Finished:
+        """Run a program of the installation in an environment of its own. Raises CommandError.
+
+        `foreign`: it shall take this machine for one of the target's kind, and know of no package that is here.
+        """
+        env = self._environment(target)
+        if foreign:
+            env |= miniforge_table().virtual_packages[target.conda_subdir]
+            env["CONDA_PKGS_DIRS"] = str(self.folder / "index")
         try:
-            run(command, cwd=self.folder, env=self._environment(target), timeout=_TIMEOUT)
+            return run(command, cwd=self.folder, env=env, timeout=_TIMEOUT)
         except CommandError as error:
             remedy = "run once without --offline" if self.offline else "check conda_packages, channels and the network"
             raise CommandError(error.finished, remedy=remedy) from error

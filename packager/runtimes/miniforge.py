@@ -23,6 +23,7 @@ from packager.journal import digest
 from packager.process import CommandError, run
 from packager.runtimes.copy_plan import CERTIFICATES
 from packager.runtimes.environments import Wish, obtain
+from packager.runtimes.foreign import python_version, solve
 from packager.runtimes.installation import Tools, tool_folder
 from packager.runtimes.packing import pack
 from packager.runtimes.protocol import RuntimeFacts, RuntimeRequest, check_version, locked_identity
@@ -32,7 +33,7 @@ _PROBE = "import json, platform, ssl, sys, zlib; print(json.dumps([platform.pyth
 
 @dataclass(frozen=True, kw_only=True)
 class MiniforgeRuntime:
-    """Needs a machine of the target's own kind: conda runs programs of the packages it installs."""
+    """Needs a machine of the target's own kind, but for a lock: conda runs programs of the packages it installs."""
 
     name: ClassVar[str] = "miniforge"
 
@@ -46,25 +47,9 @@ class MiniforgeRuntime:
             raise InputError(
                 f"the target is {request.target.name}, and this machine is {here.name}",
                 where="runtime",
-                remedy=f"build on a {request.target.name} machine",
+                remedy=f"`packager lock` works from here; build from that lock on a {request.target.name} machine",
             )
-        cache = Cache(default_cache_root())
-        tools = Tools(
-            folder=tool_folder(cache.root),
-            cache=cache,
-            mirrors=request.mirrors,
-            console=request.console,
-            offline=request.offline,
-        )
-        wish = Wish(
-            python=request.python,
-            packages=request.conda_packages,
-            channels=request.channels,
-            target=request.target,
-            miniforge_version=request.miniforge_version,
-            explicit=request.explicit,
-        )
-        environment = obtain(wish, tools, renew=request.renew)
+        environment = obtain(_wish(request), _tools(request), renew=request.renew)
         check_version(request.python, environment.python_version)
         return RuntimeFacts(
             python_version=environment.python_version,
@@ -81,8 +66,18 @@ class MiniforgeRuntime:
         )
 
     def identify(self, request: RuntimeRequest) -> dict[str, str]:
-        """See Runtime. As long as `inspect` takes: a solution is known no sooner."""
-        return locked_identity(self.inspect(request))
+        """See Runtime. Of a lock's list at once, else as long as `inspect` takes: a solution is known no sooner.
+
+        The packages for another target are solved here and not fetched.
+        """
+        explicit = request.explicit
+        if explicit is None and request.target.name == targets.current().name:
+            return locked_identity(self.inspect(request))
+        if explicit is None:
+            explicit = solve(_wish(request), _tools(request), renew=request.renew)
+        version = python_version(explicit)
+        check_version(request.python, version)
+        return {"name": self.name, "python": version, "explicit": explicit}
 
     def provision(self, tree: BundleTree, facts: RuntimeFacts, *, console: Console) -> RuntimeFacts:
         """See Runtime. Raises PackagerError for an environment that cannot be packed as it is (see packing.pack)."""
@@ -103,6 +98,28 @@ class MiniforgeRuntime:
         partial.rename(prefix)
         floor = glibc_floor(walk_files(prefix)) if tree.target.os == "linux" else None
         return dataclasses.replace(facts, glibc_floor=floor, prefixes=prefixes)
+
+
+def _wish(request: RuntimeRequest) -> Wish:
+    return Wish(
+        python=request.python,
+        packages=request.conda_packages,
+        channels=request.channels,
+        target=request.target,
+        miniforge_version=request.miniforge_version,
+        explicit=request.explicit,
+    )
+
+
+def _tools(request: RuntimeRequest) -> Tools:
+    cache = Cache(default_cache_root())
+    return Tools(
+        folder=tool_folder(cache.root),
+        cache=cache,
+        mirrors=request.mirrors,
+        console=request.console,
+        offline=request.offline,
+    )
 
 
 def _verify(prefix: Path, tree: BundleTree, version: str) -> None:

@@ -16,7 +16,8 @@ _TABLE = Path(__file__).with_name("miniforge.yml")
 
 @dataclass(frozen=True, kw_only=True)
 class MiniforgeTable:
-    """See miniforge.yml. `silent` and `solvers` are by system: posix, windows."""
+    """See miniforge.yml. `silent` and `solvers` are by system: posix, windows; `virtual_packages` by
+    conda's name of the platform."""
 
     latest: str
     pinned: str
@@ -26,6 +27,7 @@ class MiniforgeTable:
     channels: tuple[str, ...]
     packages: tuple[str, ...]
     passed_on: tuple[str, ...]
+    virtual_packages: dict[str, dict[str, str]]
     neutral_prefix: str
     relocated: tuple[str, ...]
     remedies: tuple[tuple[str, str], ...]
@@ -54,6 +56,7 @@ def miniforge_table() -> MiniforgeTable:
         checksum_suffix=table["checksum_suffix"],
         silent={system: tuple(command) for system, command in table["silent"].items()},
         solvers={system: tuple(programs) for system, programs in table["solvers"].items()},
+        virtual_packages=table["virtual_packages"],
         neutral_prefix=table["neutral_prefix"],
         remedies=tuple((rule["message"], rule["remedy"]) for rule in table["remedies"]),
         **{name: tuple(table[name]) for name in words},

@@ -173,11 +173,11 @@ def main() -> int:
     from test_faults import operations
 
     bundle, archive, points, folder = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4])
-    names = operations(folder / "wheels", archive)
-    for operation in names:
+    listed = operations(folder / "wheels", archive)
+    for operation in listed:
         prepared = prepare(bundle, operation, folder)
         print(f"{operation.name}: {prepared.touches} touches, {prepared.seconds:.1f} s", flush=True)
-        ended = [try_point(prepared, seed, folder) for seed in range(points // len(names))]
+        ended = [try_point(prepared, seed, folder) for seed in range(points // len(listed))]
         print(f"  {ended.count('before')} before, {ended.count('after')} after", flush=True)
     return 0
 

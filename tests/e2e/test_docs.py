@@ -6,8 +6,8 @@ in the place of ComfyUI and its node. `tests/unit/docs/test_pages.py` reads what
 
 from __future__ import annotations
 
+import argparse
 import os
-import re
 import shlex
 import shutil
 import subprocess
@@ -25,9 +25,10 @@ from once import made_once
 
 from packager import resources, targets
 
-sys.path.insert(0, str(resources.data_root() / "examples"))
+sys.path[:0] = [str(resources.data_root() / "examples"), str(resources.helper_scripts())]
 
 import try_bundle
+from portable import cli as portable_cli
 
 from .conftest import Built
 
@@ -40,14 +41,22 @@ RUN_ELSEWHERE = {
     "make lint": "`make test` begins with it",
     "make docs": "`make lint` holds the pages against what it writes",
     ".venv/bin/pytest tests/unit/releases": "the run that this test is part of runs them",
+    "./manage.sh node add comfyui-kjnodes@1.1.0": "test_helper_nodes.py has a registry of its own",
+    "./manage.sh node update ComfyUI-KJNodes": "test_helper_nodes.py has servers to update from",
 }
-# What a page leaves to its reader: words of an example, and what a reader has in their place.
+# What a page leaves to its reader, or has on another machine, and what this reader has in its place.
 READERS = {
     "ComfyUI/custom_nodes/some-node/": "ComfyUI/custom_nodes/ComfyUI-KJNodes/",
     # The page's ComfyUI needs torch, hence its output; the example needs numpy.
     "segno>=1.6": "six>=1.16",
     "./install_package.sh segno": "./install_package.sh six",
     "uninstall segno": "uninstall six",
+    '--instance next install "numpy<2"': "--instance next install six",
+    "node add https://github.com/kijai/ComfyUI-KJNodes": "node add ~/Downloads/OtherNode.zip",
+    "node remove ComfyUI-KJNodes": "node remove OtherNode",
+    "./some-node.zip": "~/Downloads/some-node.zip",
+    "./wheels": "~/Downloads",
+    "instance create next --ref v0.3.70 --node comfyui-kjnodes": "instance create next",
 }
 GH = """#!/bin/sh
 printf '%s\\n' "$@" >"$HOME/gh.txt"
@@ -132,6 +141,8 @@ def prepare(folder: Path) -> None:
     reader = Reader(folder=folder)
     for name in ("home/Downloads", "home/apps", "bin"):
         (folder / name).mkdir(parents=True)
+    for name in ("OtherNode", "some-node"):
+        shutil.make_archive(str(reader.home / "Downloads" / name), "zip", ROOT / "examples/hello-node")
     for name, text in {
         "packager": f'#!/bin/sh\nPYTHONPATH="{reader.checkout}" exec "{sys.executable}" -m packager "$@"\n',
         "gh": GH,
@@ -169,11 +180,10 @@ def for_the_reader(command: str) -> str:
 
 
 def test_every_command_of_the_pages(reader: Reader) -> None:
-    """One story: the pages build upon each other, as for somebody who reads on."""
-    for command in commands("README.md"):
-        follow(reader, command)
-    for page in ("CONTRIBUTING.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))):
-        for command in commands(page):
+    """One story: the pages build upon each other, as for somebody who reads on. What was done is not done again."""
+    order = ("README.md", "CONTRIBUTING.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))))
+    for command in dict.fromkeys(command for page in order for command in commands(page)):
+        if command not in RUN_ELSEWHERE:
             follow(reader, command)
     asked = (reader.home / "gh.txt").read_text().split("\n")
     assert asked[:3] == ["workflow", "run", "release.yml"]
@@ -186,16 +196,14 @@ def test_every_command_of_the_pages(reader: Reader) -> None:
 
 
 def follow(reader: Reader, command: str) -> None:
-    """Do what one line says, where its reader stands: with `./` in the bundle, else in the checkout."""
+    """Do what one line says, where its reader stands: in the bundle if it is a helper's, else in the checkout."""
     bundle = reader.home / "apps/my-comfyui"
     line = for_the_reader(command)
-    if command in RUN_ELSEWHERE:
-        return
     if command.startswith("unzip"):
         for path in (reader.checkout / "dist").glob("*.zip"):
             shutil.copy(path, reader.home / "Downloads")
-    if command == "./run_comfyui.sh":
-        see_it_start(bundle)
+    if command.endswith("run_comfyui.sh"):
+        see_it_start((bundle / command).parent)
     elif command.startswith("./"):
         reader.run(f"{line} --yes" if asks(command) else line, cwd=bundle)
     else:
@@ -203,11 +211,14 @@ def follow(reader: Reader, command: str) -> None:
 
 
 def asks(command: str) -> bool:
-    """Whether it would ask a person, who is not there, before it does something."""
-    return (
-        bool(re.match(r"\./(install_package\.sh|manage\.sh (uninstall|rollback))\b", command))
-        and "--yes" not in command
-    )
+    """Whether it asks a person, who is not there, before it does something: then it has an option to say yes."""
+    words = shlex.split(command)
+    words = ["install", *words[1:]] if words[0] == "./install_package.sh" else words[1:]
+    words = words[2:] if words[0] == "--instance" else words
+    parser = portable_cli._parser(words)
+    while under := next((it for it in parser._actions if isinstance(it, argparse._SubParsersAction)), None):
+        parser, words = under.choices[words[0]], words[1:]
+    return "--yes" in parser._option_string_actions
 
 
 def see_it_start(root: Path) -> None:

@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,12 @@ def operations(wheels: Path, archive: Path) -> list[Operation]:
     make_wheel(wheels, "thing", "1.0", files={**many, "extra/__init__.py": ""})
     make_wheel(wheels, "thing", "2.0", files={**many, "extra/__init__.py": "NEW = 1\n", "extra/more.py": ""})
     make_wheel(wheels, "wanted", requires=("thing>=1",))
+    node = {f"nodes/part_{number}.py": f"VALUE = {number}\n" for number in range(8)}
+    node |= {"__init__.py": "import thing\nNODE_CLASS_MAPPINGS = {}\n", "requirements.txt": "thing==1.0\n"}
+    node |= {"install.py": "open('made.txt', 'w').write('made')\n"}
+    with zipfile.ZipFile(wheels / "some-node.zip", "w") as packed:
+        for name, text in node.items():
+            packed.writestr(zipfile.ZipInfo(f"some-node-main/{name}"), text)
     source = ("--wheels-dir", str(wheels), *_QUICK)
     first, second = ("install", *source, "thing==1.0"), ("install", *source, "thing==2.0")
     return [
@@ -43,10 +50,11 @@ def operations(wheels: Path, archive: Path) -> list[Operation]:
         Operation(name="rollback", setup=(first, second), command=("rollback",)),
         Operation(name="uninstall", setup=(first,), command=("uninstall", *_QUICK, "thing")),
         Operation(name="repair", setup=(("exec", "--", "python", "-c", _HARM),), command=("repair", str(archive))),
+        Operation(name="node add", command=("node", "add", *source, str(wheels / "some-node.zip"))),
     ]
 
 
-_NAMES = ("install", "upgrade", "rollback", "uninstall", "repair")
+_NAMES = ("install", "upgrade", "rollback", "uninstall", "repair", "node add")
 # Lost, overwritten by another file, cut short, not executable any more; nothing that the app needs to start.
 _HARM = """\
 import os, pathlib, sys

@@ -203,7 +203,7 @@ def test_documents_of_the_specification_are_taken_unchanged(packager: Packager, 
     (tmp_path / "versions.json").write_text(SPECIFICATION[name])
     asked = json.loads(SPECIFICATION[name])["python_packages"]
     assert run(packager, "validate", "versions.json").returncode == 0
-    words = ["--home", "h", "--runtime", "host", *sources()]  # else Miniforge, whose installer comes from elsewhere
+    words = ["--home", "h", *sources()]
     done = run(packager, "realize", "versions.json", *words, "--dry-run", "--json")
     assert done.returncode == 0, done.stderr
     lock = json.loads(done.stdout)["lock"]

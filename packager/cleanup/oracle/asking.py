@@ -74,7 +74,6 @@ class Asker:
         removed = gone.digests(self.ownership) if gone else {}
         known = {} if anew else self._recall(names, removed)
         waiting = [name for name in names if name not in known]
-        self.memory.hits += len(known)
         self._runs += 1
         folder = self.scratch / f"run-{self._runs}"
         folder.mkdir(parents=True)
@@ -143,6 +142,7 @@ class Asker:
             return Observation(facts={"outcome": places.neutral(_why_it_ended(finished))})
         if name == INVENTORY:
             facts = {f"distribution {one}": version for one, version in answer["distributions"].items()}
+            facts |= {f"files of {one}": "no RECORD" for one in answer["unlisted"]}
             return Observation(facts=facts | {f"entry point {point}": "there" for point in answer["entry_points"]})
         straced = seen_by_strace(own / "strace")
         observation = observe(answer, places, straced=straced)
@@ -192,8 +192,10 @@ class Asker:
         """A result holds while all that the probe touched is the same, and as much of it is gone."""
         known = {}
         for name in names:
-            entry = self.memory.recall(*self._key(name, removed))
+            key = self._key(name, removed)
+            entry = self.memory.recall(*key)
             if entry and all(self._state(owner, removed) == state for owner, state in entry["states"].items()):
+                self.memory.count(*key)
                 known[name] = Observation.from_json(entry["observation"])
         return known
 

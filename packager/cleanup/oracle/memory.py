@@ -18,10 +18,11 @@ _FORMAT = 1
 
 
 class Memory:
-    """`folder` None remembers nothing."""
+    """`folder` None remembers nothing. `hits` counts answers of earlier runs."""
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
+        self._own: set[Path] = set()
         self.hits = 0
 
     def recall(self, *key: object) -> Any:
@@ -37,7 +38,12 @@ class Memory:
     def remember(self, value: Any, *key: object) -> None:
         path = self._path(key)
         if path is not None:
+            self._own.add(path)
             write_atomic(path, zlib.compress(json.dumps(value, ensure_ascii=True).encode(), 6))
+
+    def count(self, *key: object) -> None:
+        """An answer under `key` was taken; it counts if it was there before this run."""
+        self.hits += self._path(key) not in self._own
 
     def _path(self, key: tuple[object, ...]) -> Path | None:
         if self._folder is None:

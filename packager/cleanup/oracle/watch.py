@@ -37,6 +37,8 @@ class Watch:
     """Collects from the moment it is made until `stop`. Names and paths are as the program gave them."""
 
     def __init__(self) -> None:
+        with contextlib.suppress(ImportError):  # the compiler imports it for a name with other letters than ASCII's, so
+            importlib.import_module("unicodedata")  # that it would be loaded as long as there is no bytecode
         self.opened: set[str] = set()
         self.looked: set[str] = set()
         self.listed: set[str] = set()

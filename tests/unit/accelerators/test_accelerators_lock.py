@@ -203,6 +203,13 @@ def test_auto_is_settled_on_the_command_line(
     assert "sageattention: sageattention==1.0.6" in captured.out
     (lock,) = tmp_path.glob("recipe.*.lock.json")
     assert load_lock(lock).accelerator == "cu128"
+    for name, why in (("onnxruntime-gpu", "patches[0] > onnxruntime-gpu==1.23"), ("sageattention", "native: sage")):
+        assert main(["lock", str(path), "--work", work, "--quiet", "--explain", name]) == 0
+        assert why in capsys.readouterr().out
+    held = lock.read_bytes()
+    assert main(["lock", str(path), "--work", work, "--quiet", "--upgrade", "sageattention", "patches[0]"]) == 0
+    assert lock.read_bytes() == held, "there is nothing newer"
+    capsys.readouterr()
     assert main(["build", str(path), "--work", work, "--dry-run", "--no-progress"]) == 0
     shown = capsys.readouterr().out
     assert f"torch==2.11.0+cu128 from {indexes.index('cu128')}" in shown

@@ -165,6 +165,22 @@ def test_lock_made_anew_keeps_the_bytes_it_knew(looking: Looking, indexes: Index
     assert "sha256" in again.tried[0]
 
 
+def test_candidate_that_was_locked_stays_until_it_is_upgraded(looking: Looking, indexes: Indexes) -> None:
+    """What could not be had then can be had now."""
+    indexes.add("pypi", "sageattention", "1.0.6")
+    better = Candidate(kind="requirement", what="sageattention>=2")
+    plan = NativePlan(package=SAGE, candidates=(better, Candidate(kind="requirement", what="sageattention==1.0.6")))
+    first = looking.native(plan, {})
+    indexes.add("pypi", "sageattention", "2.2")
+    shutil.rmtree(os.environ["UV_CACHE_DIR"])  # it believes an index's page for a while
+    later = dataclasses.replace(looking, previous=(first,))
+    assert later.native(plan, {}) == first
+    upgraded = dataclasses.replace(later, upgrade=frozenset({"sageattention"})).native(plan, {})
+    assert [item.pin for item in upgraded.packages] == ["sageattention==2.2"]
+    gone = dataclasses.replace(plan, candidates=(better,))
+    assert [item.pin for item in later.native(gone, {}).packages] == ["sageattention==2.2"]
+
+
 def test_dependencies_are_locked_with_it(looking: Looking, means: Means, tree: BundleTree, indexes: Indexes) -> None:
     """What is there stays as it is; what is new comes in with version and hashes."""
     indexes.add("pypi", "einops", "0.8")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import os
+import shutil
 import sys
 from collections.abc import Callable
 from hashlib import sha256
@@ -103,6 +106,7 @@ def test_marker_environment_agrees_with_packaging_on_this_machine() -> None:
         ({"install": ["/etc/x-1.0-py3-none-any.whl"]}, "install[0]"),
         ({"install": ["x @ file:///etc/x-1.0-py3-none-any.whl"]}, "install[0]"),
         ({"install": ["git+https://example.org/x.git"]}, "install[0]"),
+        ({"install": ["x[extra] @ https://example.org/y-1.0-py3-none-any.whl"]}, "install[0]"),
         ({"install": ["http://example.org/x-1.0-py3-none-any.whl"]}, "install[0]"),
         ({"install": ["http://127.0.0.1.example.org/x-1.0-py3-none-any.whl"]}, "install[0]"),
         ({"install": ["https://example.org/../x-1.0-py3-none-any.whl"]}, "install[0]"),
@@ -184,6 +188,38 @@ def test_patch_changes_what_is_there_only_where_it_must(looking: Looking, indexe
         "strict==1.0",
         "filelock==4.0",
     }
+
+
+def test_extras_and_marker_of_a_wheel_from_an_address(
+    looking: Looking, recipe: Callable[..., Recipe], indexes: Indexes
+) -> None:
+    indexes.add("pypi", "einops", "0.8")
+    indexes.add("pypi", "insightface", "0.7.3", requires=["einops; extra == 'tensors'"])
+    url = indexes.wheel("pypi", "insightface", "0.7.3")
+    lines = [f"insightface[tensors] @ {url} ; sys_platform != 'never'", f"gone @ {url} ; sys_platform == 'never'"]
+    (step,) = plan_patches(recipe({"install": lines[:1]}), looking.target, looking.python).steps
+    locked = looking.patch(dataclasses.replace(step, requirements=tuple(lines)), {})
+    assert {item.pin for item in locked.packages} == {f"insightface @ {url}", "einops==0.8"}
+
+
+def test_upgrade_of_an_addition_leaves_the_others(looking: Looking, indexes: Indexes) -> None:
+    """A newer release of each has come; only what is named moves, be it a package or a whole patch."""
+    indexes.add("pypi", "easy", "1.0", requires=["einops"])
+    indexes.add("pypi", "einops", "0.8")
+    step = PatchStep(number=0, requirements=("easy",))
+    first = looking.patch(step, {})
+    indexes.add("pypi", "easy", "1.1", requires=["einops"])
+    indexes.add("pypi", "einops", "0.9")
+    shutil.rmtree(os.environ["UV_CACHE_DIR"])  # it believes an index's page for a while
+
+    def again(*upgrade: str) -> set[str]:
+        locked = dataclasses.replace(looking, previous=(first,), upgrade=frozenset(upgrade)).patch(step, {})
+        return {item.pin for item in locked.packages}
+
+    assert again() == {"easy==1.0", "einops==0.8"}
+    assert again("einops") == {"easy==1.0", "einops==0.9"}
+    assert again("easy") == {"easy==1.1", "einops==0.8"}
+    assert again("patches[0]") == {"easy==1.1", "einops==0.9"}
 
 
 def test_wheel_that_is_another_one_is_refused(looking: Looking, indexes: Indexes) -> None:

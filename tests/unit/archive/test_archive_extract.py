@@ -249,7 +249,13 @@ _HOSTILE_TARS: dict[str, tuple[bytes, str]] = {
     "duplicate": (_packed(_tar(_entry("a"), _entry("a"))), "twice"),
     "link out": (_packed(_tar(_entry("l", kind=tarfile.SYMTYPE, target="../x"))), "leads out"),
     "through a link": (_packed(_tar(_entry("d", kind=tarfile.SYMTYPE, target="."), _entry("d/x"))), "lies below"),
-    "hard link": (_packed(_tar(_entry("h", kind=tarfile.LNKTYPE, target="/etc/passwd"))), "neither a plain file"),
+    "hard link": (_packed(_tar(_entry("h", kind=tarfile.LNKTYPE, target="/etc/passwd"))), "no file before it"),
+    "hard link to a link": (
+        _packed(_tar(
+            _entry("l", kind=tarfile.SYMTYPE, target="a"), _entry("a"), _entry("h", kind=tarfile.LNKTYPE, target="l")
+        )), "no file before it",
+    ),
+    "hard link ahead": (_packed(_tar(_entry("h", kind=tarfile.LNKTYPE, target="a"), _entry("a"))), "no file before it"),
     "fifo": (_packed(_tar(_entry("p", kind=tarfile.FIFOTYPE))), "neither a plain file"),
     "device": (_packed(_tar(_entry("p", kind=tarfile.CHRTYPE))), "neither a plain file"),
     "greedy header": (_packed(_greedy_header()), "damaged: a header claims"),
@@ -312,8 +318,8 @@ def test_ctrl_c_while_unpacking_leaves_nothing(archived: Archived, tmp_path: Pat
         "import sys, _thread; from pathlib import Path; from packager.console import Console\n"
         "from packager.archive import extract\n"
         "write = extract._write\n"
-        "def stopped(item, path, admission):\n"
-        "    write(item, path, admission)\n"
+        "def stopped(*words):\n"
+        "    write(*words)\n"
         "    _thread.interrupt_main()\n"
         "extract._write = stopped\n"
         "extract.extract(Path(sys.argv[1]), Path(sys.argv[2]), console=Console(quiet=True))\n"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -82,3 +84,22 @@ def _raw(path: Path, info: zipfile.ZipInfo | None) -> bytes:
     start = info.header_offset + 30
     name, extra = (int.from_bytes(content[start - 4 + at : start - 2 + at], "little") for at in (0, 2))
     return content[start + name + extra :][: info.compress_size]
+
+
+def test_tar_zst_holds_a_repeated_content_once(tree: Path, tmp_path: Path) -> None:
+    """Large repeated files are hard links, of the same mode alone; other tools and we restore the same tree."""
+    archive_tree(tree, tmp_path / "t.tar.zst", console=QUIET, epoch=0)
+    unpacked = subprocess.run(["zstd", "-dcq", tmp_path / "t.tar.zst"], capture_output=True, check=True).stdout
+    with tarfile.open(fileobj=io.BytesIO(unpacked)) as archive:
+        links = {member.name: member.linkname for member in archive if member.islnk()}
+        archive.extractall(tmp_path / "theirs", filter="fully_trusted")
+    assert links == {
+        "tree/folder1/long": "tree/folder0/long",
+        "tree/folder2/long": "tree/folder0/long",
+        "tree/folder1/noise": "tree/folder0/noise",
+        "tree/folder2/noise": "tree/folder0/noise",
+        "tree/folder1/text": "tree/folder0/text",  # folder2/text has another mode
+    }
+    extract(tmp_path / "t.tar.zst", tmp_path / "ours", console=QUIET)
+    assert tree_digest(tmp_path / "ours/tree") == tree_digest(tmp_path / "theirs/tree") == tree_digest(tree)
+    assert all(path.stat().st_nlink == 1 for path in (tmp_path / "ours").rglob("*") if path.is_file())

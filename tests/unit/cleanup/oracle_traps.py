@@ -132,6 +132,50 @@ TRAPS = {
         call="from importlib.metadata import entry_points\nassert [e.load() for e in entry_points(group='console_scripts') if e.name == 'demo']",
         naive=("entry_points.txt",),
     ),
+    "list of a distribution's files": Trap(
+        files={"demo/__init__.py": ""},
+        call="from importlib.metadata import files\nassert files('demo'), 'pip could not uninstall it'",
+        naive=("RECORD",),
+    ),
+    "modules named like tests": Trap(
+        files={
+            "demo/__init__.py": "from importlib import import_module\nfrom . import _page_trend_test\n"
+            "for name in ('ts', '_operators'):\n    import_module('demo.' + 'tes' + (name if name == 'ts' else 't' + name))",
+            "demo/tests.py": "",
+            "demo/_page_trend_test.py": "",
+            "demo/test_operators.py": "",
+        },
+        call="import demo.tests, demo.test_operators",
+        naive=("tests.py", "test_*.py", "*_test.py"),
+    ),
+    "testing package": Trap(
+        files={
+            "demo/__init__.py": "def __getattr__(name):\n    import demo.testing\n    return demo.testing.value",
+            "demo/testing/__init__.py": "from .test_utils import value",
+            "demo/testing/test_utils.py": "value = 1",
+        },
+        call="import demo; assert demo.value",
+        naive=("testing/", "test_utils*"),
+    ),
+    "benchmark and example packages": Trap(
+        files={
+            "demo/__init__.py": "def go():\n    from demo.utils import benchmark\n    from . import examples",
+            "demo/utils/__init__.py": "",
+            "demo/utils/benchmark/__init__.py": "",
+            "demo/examples/__init__.py": "",
+        },
+        call="import demo; demo.go()",
+        naive=("benchmark/", "examples/"),
+    ),
+    "header that a compiler is given": Trap(
+        files={
+            "demo/__init__.py": "import os\ndef build():\n    folder = os.path.join(os.path.dirname(__file__), 'include')\n"
+            "    return open(os.path.join(folder, 'demo.h')).read()",
+            "demo/include/demo.h": "#define DEMO",
+        },
+        call="import demo; assert demo.build()",
+        naive=("*.h",),
+    ),
     "library in a strange folder": Trap(
         files={
             "demo/__init__.py": "import ctypes, pathlib\nctypes.CDLL(str(next(pathlib.Path(__file__).parent.rglob('*.so'))))"

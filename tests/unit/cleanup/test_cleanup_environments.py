@@ -46,12 +46,18 @@ def health(environment: Path) -> tuple[str, ...]:
     probe = (
         f"import {MODULES}\nimport importlib.metadata as m\n"
         "print(sorted((d.name, d.version, len(d.entry_points)) for d in m.distributions()))\n"
+        "print(sorted(f'{e.load()!r:.20} {e}' for d in m.distributions() for e in d.entry_points))\n"
         "print(numpy.linalg.inv([[2.0]]), numpy.get_include(), jinja2.Template('{{ 1 }}').render())"
     )
     answers = [
         ask(environment, "-c", probe),
         ask(environment, "-m", "pip", "check"),
         ask(environment, "-m", "pip", "list", "--format", "json"),
+    ]
+    scripts = [["f2py", "-v"], ["numpy-config", "--version"], ["pip", "--version"]]
+    answers += [
+        subprocess.run([environment / "bin" / name, *words], capture_output=True, text=True, check=False)
+        for name, *words in scripts
     ]
     for answer in answers:
         assert answer.returncode == 0, answer.stderr
@@ -60,7 +66,7 @@ def health(environment: Path) -> tuple[str, ...]:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a venv of this layout is POSIX")
 def test_a_real_environment_is_as_healthy_after_as_before(environment: Path, rules: RuleSet) -> None:
-    """Imports, metadata, entry points, pip check and pip list agree; uninstall and install work; undo is whole."""
+    """Imports, metadata, entry points, scripts, pip check and list agree; uninstall and install work; undo is whole."""
     before = health(environment)
     whole = snapshot(environment)
     copy = environment.with_name("copy")  # its entries lie in another order on the disk

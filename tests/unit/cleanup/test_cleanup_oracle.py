@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import random
 import signal
@@ -28,6 +29,7 @@ from packager.cleanup import (
     restore,
     undo,
 )
+from packager.cleanup.oracle import watch
 from packager.cleanup.oracle.strace import strace_words
 from packager.cleanup.quarantine import default_quarantine
 from packager.console import Console
@@ -127,6 +129,7 @@ def test_second_time_it_asks_nothing_and_plans_the_same(tmp_path: Path) -> None:
         plans.append(judged.plan.to_json())
         asked = judged.report["asked"]
         assert (asked > 0) == (name == "first"), judged.report
+        assert (judged.report["cached"] > 0) == (name == "second"), judged.report
     assert plans[0] == plans[1]
     changed = Trap(
         files={**trap.files, "demo/__init__.py": "from .tests.other import value", "demo/tests/other.py": "value = 2"},
@@ -193,6 +196,20 @@ def test_python_that_is_broken_before_is_an_error_and_nothing_moves(tmp_path: Pa
         judge(environment, "docs/")
     assert snapshot(environment) == before
     assert not environment.with_name("quarantine").exists()
+
+
+def test_answer_is_the_same_with_and_without_bytecode(tmp_path: Path) -> None:
+    """The compiler itself imports unicodedata for names that are not ASCII; what is loaded must not depend on that."""
+    trap = Trap(files={"demo/__init__.py": "größe = 1"}, call="", naive=())
+    environment = make_environment(tmp_path / "env", trap)
+    answers = []
+    for number in range(2):
+        command = [environment / "bin/python", "-I", "-X", f"pycache_prefix={tmp_path / 'bytecode'}"]
+        command += [watch.__file__, "import", tmp_path / f"{number}", "/", "demo"]
+        subprocess.run(command, check=True, timeout=60)
+        answers.append(json.loads((tmp_path / f"{number}").read_text())["modules"])
+    assert "demo" in answers[0]
+    assert answers[0] == answers[1]
 
 
 def test_module_that_never_worked_is_reported_and_keeps_nothing(tmp_path: Path) -> None:

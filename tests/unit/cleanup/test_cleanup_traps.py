@@ -176,6 +176,20 @@ TRAPS = {
         probe="import tables",
         naive=("tests/",),
     ),
+    "entry point in a folder of tests": Trap(
+        files={
+            "networkx/__init__.py": "",
+            "networkx/classes/__init__.py": "",
+            "networkx/classes/tests/__init__.py": "",
+            "networkx/classes/tests/dispatch_interface.py": "backend_interface = 1",
+            "networkx-3.6.1.dist-info/METADATA": "Metadata-Version: 2.1\nName: networkx\nVersion: 3.6.1\n",
+            "networkx-3.6.1.dist-info/entry_points.txt": "[networkx.backends]\n"
+            "nx_loopback = networkx.classes.tests.dispatch_interface:backend_interface\n",
+        },
+        probe="from importlib.metadata import entry_points\n"
+        "assert [entry.load() for entry in entry_points(group='networkx.backends')]",
+        naive=("tests/",),
+    ),
     "licence in a folder of tests": Trap(
         files={"corpus/__init__.py": "", "corpus/tests/data/LICENSE.txt": "CC-BY", "corpus/tests/data/copying": "GPL"},
         probe="import corpus, pathlib\n"

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+import difflib
 import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from packager.compiled import parse_compiled
 from packager.conflicts import Decision, Wish
 from packager.errors import InputError
-from packager.lock import Lock, LockedPackage, LockedRepository, load_lock, parse_compiled
+from packager.lock import Lock, LockedPackage, LockedRepository, load_lock
 from packager.requirements import Removed
 
 COMPILED = """\
@@ -127,3 +129,14 @@ def test_lock_that_is_no_json_is_refused(tmp_path: Path) -> None:
     (tmp_path / "lock.json").write_text("<html>")
     with pytest.raises(InputError, match="cannot be read as a lock"):
         load_lock(tmp_path / "lock.json")
+
+
+def test_a_new_version_changes_its_lines_alone(tmp_path: Path) -> None:
+    """A lock is read in reviews: indented, in the order of names, a value a line."""
+    old = lock()
+    first, *rest = old.packages
+    old.save(tmp_path / "old.json")
+    replace(old, packages=(replace(first, version="99"), *rest)).save(tmp_path / "new.json")
+    lines = [(tmp_path / name).read_text().splitlines() for name in ("old.json", "new.json")]
+    changed = [line for line in difflib.ndiff(*lines) if line[:1] in "+-"]
+    assert [line.replace(" ", "") for line in changed] == ['-"version":"3.13.2",', '+"version":"99",']

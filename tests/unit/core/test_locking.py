@@ -92,7 +92,7 @@ def test_upgrade_of_one_package_leaves_the_others(recipe: Path, capsys: pytest.C
     assert versions(value)["jinja2"] == "3.1.2"
     assert versions(value)["click"] != "8.1.3"
     code, value, _ = run(capsys, recipe, "--upgrade", "no-such")
-    assert (code, "holds no package or repository 'no-such'" in value["error"]) == (2, True)
+    assert (code, "holds no package, repository or addition 'no-such'" in value["error"]) == (2, True)
     _, value, _ = run(capsys, recipe, "--upgrade")
     assert versions(value)["jinja2"] != "3.1.2"
 

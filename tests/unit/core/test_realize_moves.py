@@ -1,13 +1,26 @@
-"""Moving a finished tree into place, again after any interruption, beside what a user has there."""
+"""What realize decides and does by itself: which Python, and moving a finished tree into place beside the user's."""
 
 from __future__ import annotations
 
+import io
+import json
+import platform
+import sys
 from pathlib import Path
 
 import pytest
 
+from packager import targets
+from packager.build_options import BuildOptions
+from packager.console import Console
 from packager.errors import InputError
-from packager.realize import Place, _move_in, plan_delete
+from packager.fetch.cache import Cache
+from packager.fetch.mirrors import Mirrors
+from packager.lock import Lock, LockedRepository
+from packager.origins import Origins
+from packager.realize import Place, _move_in, choose_runtime, plan_delete
+from packager.recipe import load_recipe
+from packager.settings import Settings
 
 
 def files(root: Path) -> dict[str, str]:
@@ -52,3 +65,39 @@ def test_root_that_is_a_link_is_not_deleted(tmp_path: Path) -> None:
 def test_id_that_could_leave_the_home_is_refused(tmp_path: Path, word: str) -> None:
     with pytest.raises(InputError, match="is no version_id"):
         Place(home=tmp_path, id=word)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="runtime host is for Linux")
+def test_python_of_a_recipe_that_names_none(tmp_path: Path) -> None:
+    """This machine's own where it will do, unless the recipe, the command line or a lock say otherwise."""
+    path = tmp_path / "versions.json"
+    options = BuildOptions(
+        target=targets.current(),
+        output=tmp_path,
+        work=tmp_path / "work",
+        origins=Origins(settings=Settings(), cache=Cache(tmp_path / "cache"), mirrors=Mirrors.parse([])),
+    )
+
+    def chosen(**fields: object) -> str:
+        value = {"schema_version": 2, "version_id": "demo", "comfy": {"repo": "https://example.org/c"}, **fields}
+        path.write_text(json.dumps(value))
+        console = Console(quiet=True, stream=io.StringIO())
+        return choose_runtime(load_recipe(path), options, console).runtime
+
+    assert chosen() == "host"
+    assert chosen(python=platform.python_version()) == "host"
+    assert chosen(python="3.99") == "miniforge"
+    assert chosen(conda_packages=["ffmpeg"]) == "miniforge"
+    assert chosen(runtime="miniforge") == "miniforge"
+    package = LockedRepository(name="ComfyUI", url="https://example.org/c", ref=None, commit="", tree="0" * 40)
+    lock = Lock(
+        version_id="demo",
+        recipe_digest="",
+        target=targets.current().name,
+        accelerator=None,
+        runtime={"name": "miniforge", "python": "3.12.1"},
+        repositories=(package,),
+        packages=(),
+    )
+    lock.save(tmp_path / f"versions.{targets.current().name}.lock.json")
+    assert chosen() == "miniforge"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from packager.conflicts import Decision, Wish
-from packager.errors import ResolveError
+from packager.errors import FetchError, ResolveError
 from packager.settlement import PYTHON_PACKAGES, Settled, Settlement
 from packager.solver import Solver, spoken_requirement
 from packager.special_packages import special_packages
@@ -242,6 +242,12 @@ def test_a_git_requirement_is_pinned_to_its_commit(tmp_path: Path, monkeypatch: 
         settle(tmp_path, [], one=[old], two=[new])
     assert "one/requirements.txt:1" in str(caught.value)
     assert "two/requirements.txt:1" in str(caught.value)
+    with pytest.raises(ResolveError, match=r"node wants 'toool @ .*node/requirements.txt:1") as misnamed:
+        settle(tmp_path, [], node=["toool @ git+https://git.example.org/tool@main"])
+    assert "Package metadata name `tool` does not match given name `toool`" in misnamed.value.what
+    with pytest.raises(FetchError, match=r"(?s)node wants 'tool @ .*node/requirements.txt:1.*never-there") as unknown:
+        settle(tmp_path, [], node=["tool @ git+https://git.example.org/tool@never-there"])
+    assert unknown.value.where == "node"
 
 
 def test_a_package_that_does_not_build_is_named_by_its_line(tmp_path: Path) -> None:

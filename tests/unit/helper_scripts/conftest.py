@@ -39,6 +39,9 @@ def python_with_pip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Python prefix with pip in it. Copy it."""
     prefix = tmp_path_factory.mktemp("python") / "prefix"
     subprocess.run([uv.find_uv_bin(), "venv", "--quiet", "--seed", "--python", sys.executable, prefix], check=True)
+    # Helpers call pip with -B: without this each of many calls would compile it anew.
+    compiling = [prefix / "bin/python", "-m", "compileall", "-q", *prefix.glob("lib/python3*/site-packages/pip")]
+    subprocess.run(compiling, check=True)
     return prefix
 
 

@@ -31,6 +31,22 @@ except KeyboardInterrupt:
 sys.exit(int(os.environ.get("EXIT_CODE", "0")))
 """
 
+# Loads nodes, and tells which could not be loaded, in ComfyUI's words.
+LOADING_APP = """\
+import importlib.util, pathlib, sys
+for path in sorted(pathlib.Path(__file__).with_name("custom_nodes").iterdir()):
+    if path.name.startswith((".", "__")) or not (path.is_dir() or path.suffix == ".py"):
+        continue
+    try:
+        place = path / "__init__.py" if path.is_dir() else path
+        spec = importlib.util.spec_from_file_location("node_" + path.stem.replace("-", "_"), place)
+        spec.loader.exec_module(importlib.util.module_from_spec(spec))
+    except Exception as error:
+        print(f"Cannot import {path} module for custom nodes: {error}")
+        print(f"   0.0 seconds (IMPORT FAILED): {path}")
+print("arguments", sys.argv[1:])
+"""
+
 
 def facts(target: targets.Target, **changes: object) -> dict[str, object]:
     return {

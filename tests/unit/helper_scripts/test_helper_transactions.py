@@ -219,13 +219,17 @@ def test_going_back_over_several_changes_and_forth_again(bundle: Bundle) -> None
         go_back(bundle, 99)
 
 
-def test_bytecode_that_was_written_since_goes_as_well(bundle: Bundle) -> None:
+def test_bytecode_that_was_written_since_goes_with_its_modules(bundle: Bundle) -> None:
+    """As after a start of the app: of a module that came, of one that was replaced, of one that stays."""
     before = contents(bundle)
-    run(bundle, put(f"{SITE}/fresh.py", "fresh"))
-    for name in ("fresh", "keep"):
-        (bundle.root / SITE / f"__pycache__/{name}.cpython-311.pyc").write_text("compiled", encoding="utf-8")
-    go_back(bundle, 1)
-    assert contents(bundle) == {**before, f"{SITE}/__pycache__/keep.cpython-311.pyc": "compiled"}
+    number = run(bundle, packages_plan)
+    for name in ("new/deep/__pycache__/x", "__pycache__/replace", "__pycache__/keep"):
+        place = bundle.root / SITE / f"{name}.cpython-311.pyc"
+        place.parent.mkdir(exist_ok=True)
+        place.write_text("compiled since")
+    run(bundle, lambda work: rollback.plan_before(bundle, number, work), kind="rollback")
+    kept = f"{SITE}/__pycache__/keep.cpython-311.pyc"
+    assert contents(bundle) == {**before, kept: "compiled since"}
 
 
 def test_old_snapshots_are_pruned_by_count_and_the_way_back_ends_there(

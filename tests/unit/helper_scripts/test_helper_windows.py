@@ -141,3 +141,40 @@ def test_launchers_made_relocatable_start_after_a_move(tree: BundleTree, wine: W
         assert finished.stdout.strip() == f"{windows_path(moved)}\\python\\python.exe ['a b'] __main__"
     finally:
         moved.rename(tree.root)
+
+
+def test_an_instance_runs_by_its_own_front_and_after_a_move(tree: BundleTree, wine: Wine, tmp_path: Path) -> None:
+    """Its packages are seen first, also by what it starts. The Python must be one that reads PYTHONPATH, as conda's."""
+    front = windows_path(tree.root / "manage.bat")
+    refused = wine.run([front, "instance", "create", "second", "--no-smoke"])
+    assert refused.returncode == 1
+    assert "._pth" in refused.stderr
+    marks = [path.rename(tmp_path / path.name) for path in tree.prefix.glob("python*._pth")]
+    for root, value in ((tree.root, "base"), (tree.root / "instances/second", "local")):
+        packages = root / "python/Lib/site-packages"
+        if value == "local":
+            made = wine.run([front, "instance", "create", "second", "--no-smoke"])
+            assert made.returncode == 0, made.stderr
+        packages.mkdir(parents=True, exist_ok=True)
+        (packages / "shared.py").write_text(f"VALUE = '{value}'\n", encoding="utf-8")
+    app = "import shared, subprocess, sys\nprint(shared.VALUE, sys.argv[1:])\n"
+    app += "sys.exit(subprocess.call([sys.executable, '-c', 'import shared; print(shared.VALUE)']))\n"
+    (tree.root / "instances/second/ComfyUI/main.py").write_text(app, encoding="utf-8")
+    moved = tree.root.rename(tree.root.with_name("moved & (to)"))
+    try:
+        finished = wine.run([windows_path(moved / "instances/second/run_comfyui.bat"), "a b"], cwd=moved.parent)
+        assert finished.returncode == 0, finished.stderr
+        assert finished.stdout.split("\n")[:2] == [
+            "local ['--windows-standalone-build', '--port', '8189', 'a b']",
+            "local",
+        ]
+        code = "import shared; print(shared.VALUE)"
+        base = wine.run([windows_path(moved / "manage.bat"), "exec", "--", "python", "-c", code])
+        assert base.stdout.strip() == "base", base.stderr
+        gone = wine.run([windows_path(moved / "manage.bat"), "instance", "remove", "second", "--yes"])
+        assert gone.returncode == 0, gone.stderr
+        assert not (moved / "instances/second").exists()
+    finally:
+        root = moved.rename(tree.root)
+        for mark in marks:
+            shutil.move(mark, root / "python" / mark.name)

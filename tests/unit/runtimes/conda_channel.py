@@ -141,8 +141,24 @@ def index(channel: Path) -> None:
     asyncio.run(index_fs(channel, write_zst=False, write_shards=False))
 
 
-def make_installer(release: Path) -> Path:
-    """A constructor-style installer with `.sha256` beside it, as below GitHub's releases/latest/download."""
+def make_foreign_pythons(channel: Path, work: Path, version: str) -> None:
+    """Packages `python` for Windows and two more systems, of which only the index is ever read; each wants its system
+    as conda-forge's does."""
+    needs = {"win-64": "__win", "osx-arm64": "__osx >=11.0", "linux-aarch64": "__glibc >=2.17,<3.0.a0"}
+    for subdir, need in needs.items():
+        content = work / subdir
+        content.mkdir(parents=True)
+        (content / "python.txt").write_text(f"a Python for {subdir}\n")
+        make_package(channel, content, name="python", version=version, subdir=subdir, depends=[need])
+        make_package(channel, content, name="extra", version="1.0", subdir=subdir, depends=[])
+    index(channel)
+
+
+def make_installer(release: Path, *, program: str = "conda") -> Path:
+    """A constructor-style installer with `.sha256` beside it, as below GitHub's releases/latest/download.
+
+    `program`: conda or mamba, whichever it shall bring.
+    """
     release.mkdir(parents=True)
     installer = release / targets.current().miniforge_installer
     stand_in = Path(__file__).with_name("conda_stand_in.py")
@@ -156,11 +172,11 @@ done
 case $prefix in *" "*) echo "cannot install into a folder with a space" >&2; exit 1;; esac
 [ -e "$prefix" ] && [ $update = 0 ] && {{ echo "already exists: $prefix" >&2; exit 1; }}
 mkdir -p "$prefix/bin"
-cat >"$prefix/bin/conda" <<'END'
+cat >"$prefix/bin/{program}" <<'END'
 #!/bin/sh
-exec "{sys.executable}" "{stand_in}" "$@"
+STAND_IN={program} exec "{sys.executable}" "{stand_in}" "$@"
 END
-chmod +x "$prefix/bin/conda"
+chmod +x "$prefix/bin/{program}"
 """
     )
     digest = hashlib.sha256(installer.read_bytes()).hexdigest()

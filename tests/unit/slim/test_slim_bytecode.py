@@ -16,10 +16,11 @@ from packager import targets
 from packager.bundle import BundleTree
 from packager.console import Console
 from packager.filesystem import tree_digest
-from packager.slim import compile_start, forget_compiled, trace_start
+from packager.slim import compile_start, compiler, forget_compiled, trace_start
 
 VERSION = ".".join(map(str, sys.version_info[:3]))
 TAG = sys.implementation.cache_tag
+COMPILER = Path(compiler.__file__)
 MAIN = """
 import importlib.util, pathlib, sys
 import used, package.inner
@@ -114,6 +115,53 @@ def test_two_folders_give_the_same_bytes(bundle: BundleTree, tmp_path: Path) -> 
     for number, tree in enumerate((bundle, other)):
         compile_start(tree, start(tree, tmp_path / f"s{number}"), console=Console(quiet=True))
     assert compiled(bundle) == compiled(other)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="looks for another Python by its name in a PATH of POSIX")
+def test_python_3_10_gets_no_bytecode_that_is_other_bytes_in_each_run(tmp_path: Path) -> None:
+    """Before 3.11 a frozenset is written in the order of its hashes, and that of None is its address."""
+    python = old_python()
+    sources = {
+        "steady.py": "def f(x):\n    return x in {'a', 'b', 3, True, ('c', 4)}\n",
+        "none.py": "def f(x):\n    return x in {None, 'a', 'b', 3}\n",
+        "inside.py": "class A:\n    def f(self, x):\n        return x in {(1, (None,)), 'a', ...}\n",
+    }
+    seen = set()
+    for number in range(4):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        for name, text in sources.items():
+            (folder / name).write_text(text)
+        (folder / "list").write_text("".join(f"unchecked {name}\n" for name in sources))
+        command = [python, "-S", "-s", COMPILER, folder, folder / "list"]
+        done = subprocess.run(command, env={"PYTHONHASHSEED": "0"}, capture_output=True, text=True, check=True)
+        assert {line.partition("\t")[0] for line in done.stdout.splitlines()} == {"none.py", "inside.py"}
+        (made,) = (folder / "__pycache__").iterdir()
+        assert made.name == "steady.cpython-310.pyc"
+        seen.add(made.read_bytes())
+    assert len(seen) == 1
+
+
+def old_python() -> str:
+    """A Python 3.10 of this machine."""
+    candidates = [shutil.which("python3.10"), *map(str, Path.home().glob(".pyenv/versions/3.10.*/bin/python"))]
+    for candidate in filter(None, candidates):
+        done = subprocess.run([candidate, "-V"], capture_output=True, text=True, check=False)
+        if done.stdout.startswith("Python 3.10."):
+            return candidate
+    pytest.skip("no Python 3.10 on this machine")
+
+
+def test_docstrings_and_assertions_stay(bundle: BundleTree, tmp_path: Path) -> None:
+    """Packages read their docstrings at import, which `-OO` takes away; so what ships is compiled without."""
+    text = '"""Read at import."""\nif not __doc__: raise ValueError\nassert (checked := True)\n'
+    (bundle.app / "used.py").write_text(text)
+    call = "import used; assert used.__doc__ and used.checked and used.__spec__.cached.endswith('.pyc')"
+    compile_start(bundle, start(bundle, tmp_path / "s"), console=Console(quiet=True))
+    command = [bundle.python, "-c", f"import sys; sys.path.insert(0, {str(bundle.app)!r}); {call}"]
+    assert subprocess.run(command, check=False).returncode == 0
+    naive = subprocess.run([bundle.python, "-OO", *command[1:]], capture_output=True, check=False)
+    assert naive.returncode != 0, "the naive way breaks it"
 
 
 def verbose(tree: BundleTree, code: str) -> str:
