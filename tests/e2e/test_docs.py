@@ -25,7 +25,8 @@ from once import made_once
 
 from packager import resources, targets
 
-sys.path[:0] = [str(resources.data_root() / "examples"), str(resources.helper_scripts())]
+sys.path.insert(0, str(resources.data_root() / "examples"))
+sys.path.insert(0, str(resources.helper_scripts()))
 
 import try_bundle
 from portable import cli as portable_cli
