@@ -215,8 +215,9 @@ class Transaction:
         sync_all([*sorted(folder for folder in folders if folder.is_dir()), self.folder / "old"])
 
     def _remove_emptied(self, changes: Sequence[Recorded]) -> None:
+        """Folders that files alone made up go with them; what goes as a whole, a node, leaves the one it lay in."""
         for change in changes:
-            if change.before is not None and change.after is None:
+            if change.before in ("file", "link") and change.after is None:
                 self._remove_empty(PurePosixPath(change.path).parent)
 
     def _remove_empty(self, folder: PurePosixPath) -> None:
