@@ -56,7 +56,7 @@ READERS = {
     "node add https://github.com/kijai/ComfyUI-KJNodes": "node add ~/Downloads/OtherNode.zip",
     "node remove ComfyUI-KJNodes": "node remove OtherNode",
     "./some-node.zip": "~/Downloads/some-node.zip",
-    "./wheels": "~/Downloads",
+    "./wheels": "~/../checkout/pantry/wheels",
     "instance create next --ref v0.3.70 --node comfyui-kjnodes": "instance create next",
 }
 GH = """#!/bin/sh

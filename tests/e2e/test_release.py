@@ -95,6 +95,7 @@ def test_a_newcomer_follows_readme_txt(releases: dict[str, Any], tmp_path: Path)
     commands = re.findall(r"^ {4}(\./\S.*)$", text, re.MULTILINE)
     assert len(commands) >= 6
     (tmp_path / "FOLDER").mkdir()
+    node = shutil.make_archive(str(tmp_path / "a-node"), "zip", resources.data_root() / "examples/hello-node")
     wheel = write_wheel(tmp_path, "some_package")  # no index: what is installed must be new to the bundle
     env = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path / "home")}
     for command in commands:
@@ -103,6 +104,7 @@ def test_a_newcomer_follows_readme_txt(releases: dict[str, Any], tmp_path: Path)
             continue
         line = command.replace("FOLDER", str(tmp_path / "FOLDER")).replace("some-package", f"'{wheel}'")
         line = line.replace("rollback 7", "rollback 1")
+        line = line.replace("https://github.com/OWNER/NAME", node)
         line = line.replace("ComfyUI/custom_nodes/some-node/", "ComfyUI/custom_nodes/hello-node/")
         done = subprocess.run(
             line, shell=True, cwd=root, env=env, capture_output=True, text=True, timeout=300, check=False
