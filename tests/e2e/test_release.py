@@ -104,7 +104,7 @@ def test_a_newcomer_follows_readme_txt(releases: dict[str, Any], tmp_path: Path)
             continue
         line = command.replace("FOLDER", str(tmp_path / "FOLDER")).replace("some-package", f"'{wheel}'")
         line = line.replace("rollback 7", "rollback 1")
-        line = line.replace("https://github.com/OWNER/NAME", node)
+        line = line.replace("https://github.com/OWNER/NAME", node).replace("ZIP", str(releases["folder"] / "two"))
         line = line.replace("ComfyUI/custom_nodes/some-node/", "ComfyUI/custom_nodes/hello-node/")
         done = subprocess.run(
             line, shell=True, cwd=root, env=env, capture_output=True, text=True, timeout=300, check=False
