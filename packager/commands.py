@@ -22,10 +22,9 @@ from packager.build import lock_recipe, plan_build, undo_clean_up
 from packager.build_options import BuildOptions
 from packager.console import Console, format_bytes
 from packager.errors import InputError, ProofError
-from packager.explain import explain
 from packager.fetch.cache import Cache, default_cache_root, oracle_cache
 from packager.fetch.mirrors import Mirrors
-from packager.gather import gather, open_gathered
+from packager.gathering.gather import gather, open_gathered
 from packager.lock import Lock
 from packager.models import folder_warnings
 from packager.origins import Origins
@@ -36,6 +35,7 @@ from packager.realize import choose_runtime, plan_delete
 from packager.realize import delete as delete_realized
 from packager.realize import realize as realize_recipe
 from packager.recipe import Recipe, checked_version, find_recipe, load_recipe
+from packager.resolution.explain import explain
 from packager.settings import load_settings
 from packager.stages import EPOCH
 

@@ -21,8 +21,8 @@ from packager.errors import DocumentError, Fault, InputError
 from packager.filesystem import is_device_name
 from packager.models import Model, check_models, read_model
 from packager.parts import MAX_PART_SIZE, parse_size
-from packager.patches import Patch, check_patches, read_patches
-from packager.wheel_matrix import NativePackage, check_native_packages
+from packager.resolution.patches import Patch, check_patches, read_patches
+from packager.resolution.wheel_matrix import NativePackage, check_native_packages
 
 _SUFFIXES = (".yml", ".yaml", ".json")
 # Names under which the lock tells the recipe's own wishes from those of nodes.
