@@ -47,10 +47,10 @@ _ROOMS = {
     "strip": ("slim",),
     "bytecode": ("slim",),
     "relocate": ("relocation",),
-    "assemble": ("helpers.py", "helper_scripts", "papers"),
+    "assemble": ("helpers.py", "bundle_facts.py", "helper_scripts", "papers"),
     "archive": ("archive",),
     "prove": ("proof",),
-    "publish": ("report.py", "report.html", "cli.py", "commands.py"),
+    "publish": ("report.py", "report.html", "cli.py", "commands.py", "command_options.py"),
 }
 
 
