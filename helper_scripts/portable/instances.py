@@ -221,19 +221,23 @@ def _write_fronts(base: Bundle, root: Path) -> None:
 
 
 def set_up(base: Path, name: str, *, isolated: bool | None, port: int | None) -> dict[str, Any]:
-    """Change whether an instance sees the packages of its base, and its port; None leaves it as it is."""
+    """Change whether an instance sees the packages of its base, and its port; None leaves it as it is.
+
+    Raises UsageError, and BusyError while another helper changes it.
+    """
     if name not in names(base):
         raise UsageError(f"there is no instance {name!r}: `manage instance list` shows those that are.")
     _refuse_port(port)
     root = base / INSTANCES / name
-    facts = _facts(root)
-    if isolated is not None:
-        facts["instance"]["isolated"] = isolated
-        _write_holds(bundles.read(base), root, isolated=isolated)
-    if port is not None:
-        facts["launch"]["args"][-1] = str(port)
-        facts["instance"]["port"] = port
-    write_json_durably(root / "portable" / "bundle.json", facts)
+    with interlock.changing(root / STATE, ["instance", "set", name], force=True):  # its ComfyUI may run
+        facts = _facts(root)
+        if isolated is not None:
+            facts["instance"]["isolated"] = isolated
+            _write_holds(bundles.read(base), root, isolated=isolated)
+        if port is not None:
+            facts["launch"]["args"][-1] = str(port)
+            facts["instance"]["port"] = port
+        write_json_durably(root / "portable" / "bundle.json", facts)
     return describe(base, name)
 
 
