@@ -18,8 +18,8 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from packager.declared import declared_requirements
-from packager.requirements import Requirements
+from packager.resolution.declared import declared_requirements
+from packager.resolution.requirements import Requirements
 
 _STATES = re.compile(r"(^|/)([^/]*\.txt|pyproject\.toml|setup\.(cfg|py))$")
 

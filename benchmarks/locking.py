@@ -29,8 +29,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from packager import targets
-from packager.declared import declared_requirements
-from packager.markers import applies, marker_environment
+from packager.resolution.declared import declared_requirements
+from packager.resolution.markers import applies, marker_environment
 
 _DRIVER = """
 import json, sys, time

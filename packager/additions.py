@@ -10,13 +10,13 @@ from packaging.utils import canonicalize_name
 
 from packager import uv
 from packager.bundle import BundleTree
-from packager.compiled import public_index
 from packager.console import Console
 from packager.distributions import changes, installed
 from packager.errors import MismatchError, PackagerError, ResolveError
 from packager.lock import LockedAddition, LockedPackage
 from packager.origins import Origins
 from packager.pins import git_environment, requirement_lines
+from packager.resolution.compiled import public_index
 
 Changes = dict[str, tuple[str, str]]
 

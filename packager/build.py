@@ -13,13 +13,14 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
-from packager import cleanup, offline, release, resources, runtimes, slim
+from packager import cleanup, release, resources, runtimes, slim
 from packager.build_options import BuildOptions, locking_for, runtime_request, told_at_once
 from packager.console import Console
+from packager.gathering import offline
+from packager.gathering.offline import Stock
 from packager.journal import Journal, digest, exclusive
 from packager.lock import Lock, load_lock
 from packager.models import folder_warnings
-from packager.offline import Stock
 from packager.proof import restore_hidden
 from packager.recipe import Recipe
 from packager.report import write_report
@@ -46,10 +47,10 @@ _ROOMS = {
     "strip": ("slim",),
     "bytecode": ("slim",),
     "relocate": ("relocation",),
-    "assemble": ("helpers.py", "helper_scripts", "papers"),
+    "assemble": ("helpers.py", "bundle_facts.py", "helper_scripts", "papers"),
     "archive": ("archive",),
     "prove": ("proof",),
-    "publish": ("report.py", "report.html", "cli.py", "commands.py"),
+    "publish": ("report.py", "report.html", "cli.py", "commands.py", "command_options.py"),
 }
 
 

@@ -6,9 +6,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from packager import offline, runtimes
+from packager import runtimes
 from packager.console import Console
 from packager.errors import InputError
+from packager.gathering import offline
 from packager.journal import digest
 from packager.lock import load_lock
 from packager.locking import Locking, beside_recipe

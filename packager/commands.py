@@ -12,31 +12,27 @@ from pathlib import Path
 from typing import Any
 
 from packager import cleanup, targets
-from packager.accelerators import AUTO, detect
 from packager.archive.admission import Limits
 from packager.archive.archive_tree import archive_tree, source_date_epoch
 from packager.archive.checksums import mismatches
 from packager.archive.extract import extract as extract_archive
 from packager.build import build as build_bundle
 from packager.build import lock_recipe, plan_build, undo_clean_up
-from packager.build_options import BuildOptions
+from packager.command_options import options_of, recipe_of, settle_accelerator, use_gathered
 from packager.console import Console, format_bytes
 from packager.errors import InputError, ProofError
-from packager.explain import explain
 from packager.fetch.cache import Cache, default_cache_root, oracle_cache
-from packager.fetch.mirrors import Mirrors
-from packager.gather import gather, open_gathered
+from packager.gathering.gather import gather
 from packager.lock import Lock
 from packager.models import folder_warnings
-from packager.origins import Origins
 from packager.parts import MAX_PART_SIZE, find_parts, parse_size
 from packager.proof.needs import system_needs
 from packager.proof.prove import prove_archive, prove_folder
 from packager.realize import choose_runtime, plan_delete
 from packager.realize import delete as delete_realized
 from packager.realize import realize as realize_recipe
-from packager.recipe import Recipe, checked_version, find_recipe, load_recipe
-from packager.settings import load_settings
+from packager.recipe import find_recipe, load_recipe
+from packager.resolution.explain import explain
 from packager.stages import EPOCH
 
 
@@ -50,7 +46,7 @@ class Result:
 
 
 def build(words: Namespace, console: Console) -> Result:
-    recipe, options = _use_gathered(recipe_of(words), words, console)
+    recipe, options = use_gathered(recipe_of(words), words, console)
     if words.dry_run:
         return _planned(plan_build(recipe, options, console))
     report = build_bundle(recipe, options, console)
@@ -94,7 +90,7 @@ def lock(words: Namespace, console: Console) -> Result:
     for name in dict.fromkeys(words.targets or [targets.current().name]):
         words.target = name
         options = options_of(words, recipe)
-        settled = _settle_accelerator(recipe, options, console)
+        settled = settle_accelerator(recipe, options, console)
         written.append(lock_recipe(settled, options, console, upgrade=upgrade))
     if words.explain:
         answers = [explain(locked, words.explain, where=str(path)) for locked, path in written]
@@ -111,7 +107,7 @@ def lock(words: Namespace, console: Console) -> Result:
 def download(words: Namespace, console: Console) -> Result:
     recipe = dataclasses.replace(recipe_of(words), offline=False)
     options = options_of(words, recipe)
-    recipe = _settle_accelerator(recipe, options, console)
+    recipe = settle_accelerator(recipe, options, console)
     locked = plan_build(recipe, options, console)
     manifest = gather(
         recipe,
@@ -129,7 +125,7 @@ def download(words: Namespace, console: Console) -> Result:
 
 def realize(words: Namespace, console: Console) -> Result:
     words.tier = words.tier or "none"
-    recipe, options = _use_gathered(recipe_of(words), words, console)
+    recipe, options = use_gathered(recipe_of(words), words, console)
     recipe = choose_runtime(recipe, options, console)
     if words.dry_run:
         with tempfile.TemporaryDirectory(prefix="packager-realize-") as scratch:
@@ -256,78 +252,3 @@ def cache(words: Namespace, _: Console) -> Result:
         lines = [f"{kind:<6} {use.count:>6} files {format_bytes(use.size):>11}" for kind, use in info.kinds.items()]
         return Result(value=value, text="\n".join([str(info.root), *lines]))
     return Result(value={"path": str(store.root)}, text=str(store.root))
-
-
-def recipe_of(words: Namespace) -> Recipe:
-    """The recipe with what the command line says in its place."""
-    recipe = load_recipe(find_recipe(words.recipe))
-    given = vars(words)
-    changes: dict[str, Any] = {}
-    if given.get("accelerator"):
-        changes["accelerator"] = words.accelerator
-    if given.get("runtime"):
-        changes |= {"runtime": words.runtime, "names_runtime": True}
-    if given.get("bundle_version"):
-        changes["version"] = checked_version(words.bundle_version)
-    if given.get("format"):
-        changes["archive"] = dataclasses.replace(recipe.archive, formats=tuple(dict.fromkeys(words.format)))
-    if given.get("max_part_size"):
-        size = parse_size(words.max_part_size, where="--max-part-size")
-        changes["archive"] = dataclasses.replace(changes.get("archive", recipe.archive), max_part_size=size)
-    if given.get("tier"):
-        changes["cleanup"] = dataclasses.replace(recipe.cleanup, tier=words.tier)
-    if given.get("no_oracle"):
-        changes["cleanup"] = dataclasses.replace(changes.get("cleanup", recipe.cleanup), oracle=False)
-    if switches := {name: given[name] for name in ("strip", "bytecode") if given.get(name) is not None}:
-        changes["cleanup"] = dataclasses.replace(changes.get("cleanup", recipe.cleanup), **switches)
-    return dataclasses.replace(recipe, **changes)
-
-
-def _use_gathered(recipe: Recipe, words: Namespace, console: Console) -> tuple[Recipe, BuildOptions]:
-    """Recipe and options, with everything taken from --wheels-dir if `packager download` made that folder."""
-    options = options_of(words, recipe)
-    recipe = _settle_accelerator(recipe, options, console)
-    gathered = open_gathered(options.origins.wheels) if options.origins.wheels else None
-    if gathered is None:
-        return recipe, options
-    origins = gathered.origins(options.origins)
-    return gathered.recipe(recipe), dataclasses.replace(options, origins=origins, lock=options.lock or gathered.lock)
-
-
-def _settle_accelerator(recipe: Recipe, options: BuildOptions, console: Console) -> Recipe:
-    """The recipe with the accelerator of this machine where it says `auto`."""
-    if recipe.accelerator != AUTO:
-        return recipe
-    found = detect(options.target)
-    console.info(f"accelerator {found.accelerator}: {found.saw}")
-    return dataclasses.replace(recipe, accelerator=found.accelerator)
-
-
-def options_of(words: Namespace, recipe: Recipe) -> BuildOptions:
-    target = targets.get(words.target) if words.target else targets.current()
-    settings = load_settings(sources=words.source, mirrors=words.mirror)
-    given = vars(words)
-    if words.wheels_dir and not words.wheels_dir.is_dir():
-        raise InputError("no such folder", where=str(words.wheels_dir), remedy="give a folder of wheels")
-    for option, path in (("-o", given.get("output")), ("--work", given.get("work"))):
-        if path and any(place.is_file() for place in (path, *path.parents)):
-            raise InputError("is a file, or lies below one", where=f"{option} {path}", remedy="give a folder")
-    if given.get("lock") and not words.lock.is_file():
-        raise InputError("no such file", where=f"--lock {words.lock}", remedy="write one with `packager lock`")
-    return BuildOptions(
-        target=target,
-        output=given.get("output", Path("dist")),
-        work=given.get("work") or Path("build") / f"{recipe.name}-{target.name}",
-        origins=Origins(
-            settings=settings,
-            cache=Cache(default_cache_root()),
-            mirrors=Mirrors.from_pairs(settings.mirrors),
-            wheels=words.wheels_dir.resolve() if words.wheels_dir else None,
-            offline=words.offline or recipe.offline,
-        ),
-        lock=given.get("lock"),
-        refresh_lock=given.get("refresh_lock", False),
-        prove=not given.get("no_prove", False),
-        keep_quarantine=given.get("keep_quarantine", False),
-        reuse=given.get("reuse"),
-    )

@@ -13,10 +13,10 @@ from typing import Any, Literal
 
 from jsonschema import Draft202012Validator
 
-from packager.conflicts import Decision, Wish
 from packager.errors import InputError
 from packager.filesystem import write_json
-from packager.requirements import Removed
+from packager.resolution.conflicts import Decision, Wish
+from packager.resolution.requirements import Removed
 
 FORMAT = 3
 PACKAGE_NAME = re.compile(r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?\Z")

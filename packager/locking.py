@@ -21,29 +21,7 @@ from packager.resolve import check_source_names, public_address, resolve
 from packager.targets import Target
 
 # The program's parts that decide what a lock holds.
-_RESOLVING = {
-    "accelerators",
-    "accounts.py",
-    "addition_solver.py",
-    "chains.py",
-    "compiled.py",
-    "conflicts.py",
-    "declared.py",
-    "lock.py",
-    "markers.py",
-    "patches.py",
-    "pins.py",
-    "requirements.py",
-    "resolve.py",
-    "settle_additions.py",
-    "settlement.py",
-    "solver.py",
-    "special_packages.py",
-    "special_packages.yml",
-    "uv.py",
-    "wheel_matrix.py",
-    "wheel_matrix.yml",
-}
+_RESOLVING = {"accelerators", "lock.py", "pins.py", "resolution", "resolve.py", "uv.py"}
 
 
 def beside_recipe(recipe: Recipe, target: Target) -> Path:

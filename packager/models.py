@@ -21,7 +21,7 @@ from packager import resources
 from packager.document import Document, Pointer, check_address
 from packager.errors import Fault
 from packager.filesystem import is_device_name
-from packager.markers import marker_environment
+from packager.resolution.markers import marker_environment
 from packager.targets import Target
 
 _HUGGING_FACE = "hf://"

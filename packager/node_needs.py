@@ -10,9 +10,9 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from packager.bundle import BundleTree
-from packager.declared import declared_requirements
-from packager.markers import applies, marker_environment
-from packager.requirements import Line
+from packager.resolution.declared import declared_requirements
+from packager.resolution.markers import applies, marker_environment
+from packager.resolution.requirements import Line
 
 
 def unmet_needs(tree: BundleTree) -> dict[str, list[str]]:

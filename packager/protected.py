@@ -7,7 +7,7 @@ from typing import Any
 
 from packaging.utils import canonicalize_name
 
-from packager.special_packages import special_packages
+from packager.resolution.special_packages import special_packages
 
 _FORMAT = 1
 _NATIVE = "a wheel made for this bundle's torch, Python and accelerator"

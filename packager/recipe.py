@@ -6,27 +6,21 @@ import functools
 import hashlib
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import unquote
-
-from packaging.requirements import InvalidRequirement, Requirement
 
 from packager import resources
-from packager.accelerators import TorchWish, check_accelerator
-from packager.document import Document, Pointer, check_address, check_schema, read_document
-from packager.errors import DocumentError, Fault, InputError
-from packager.filesystem import is_device_name
-from packager.models import Model, check_models, read_model
+from packager.accelerators import TorchWish
+from packager.document import check_schema, read_document
+from packager.errors import DocumentError, InputError
+from packager.models import Model, read_model
 from packager.parts import MAX_PART_SIZE, parse_size
-from packager.patches import Patch, check_patches, read_patches
-from packager.wheel_matrix import NativePackage, check_native_packages
+from packager.recipe_faults import check_meaning, repository_name
+from packager.resolution.patches import Patch, read_patches
+from packager.resolution.wheel_matrix import NativePackage
 
 _SUFFIXES = (".yml", ".yaml", ".json")
-# Names under which the lock tells the recipe's own wishes from those of nodes.
-_TAKEN = {"packager", "python_packages", "constraints", "overrides"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,7 +182,7 @@ def load_recipe(path: Path) -> Recipe:
         raise InputError("is empty", where=str(path), remedy="write at least schema_version, version_id and comfy")
     faults = check_schema(document, schema())
     if not faults:
-        faults = list(_check_meaning(document))
+        faults = list(check_meaning(document, schema()))
     if faults:
         raise DocumentError(faults)
     return _build(document.value, path.resolve())
@@ -259,90 +253,13 @@ def _repository(value: dict[str, Any], folder: Path, *, name: str | None = None)
     if "://" not in url:
         url = str((folder / url).resolve())
     return Repository(
-        name=name or value.get("name") or _repository_name(url),
+        name=name or value.get("name") or repository_name(url),
         url=url,
         ref=value.get("ref"),
         commit=value.get("commit"),
     )
 
 
-def _repository_name(url: str) -> str:
-    return unquote(url.rstrip("/").replace("\\", "/").rsplit("/", 1)[-1]).removesuffix(".git")
-
-
-def _check_meaning(document: Document) -> Iterator[Fault]:
-    """What a schema cannot say: names that clash or mean devices, paths that leave, requirements that do not parse."""
-    value = document.value
-    for field in ("version_id", "name", "root"):
-        if field in value:
-            yield from _check_name(document, (field,), value[field])
-    yield from _check_nodes(document)
-    yield from _check_conda(document)
-    for field in ("python_packages", "constraints", "overrides"):
-        for position, text in enumerate(value.get(field, ())):
-            yield from _check_requirement(document, (field, position), text)
-    yield from check_models(document)
-    yield from check_accelerator(document)
-    yield from check_patches(document)
-    yield from check_native_packages(document)
-    if index := value.get("torch", {}).get("index"):
-        yield from check_address(document, ("torch", "index"), index)
-
-
-def _check_name(document: Document, pointer: Pointer, name: str) -> Iterator[Fault]:
-    if is_device_name(name):
-        yield document.fault(pointer, f"'{name}' is the name of a device on Windows", "choose another name")
-
-
-def _check_nodes(document: Document) -> Iterator[Fault]:
-    seen = {"comfyui": -1}  # the app's own folder among the checkouts
-    repositories: list[tuple[Pointer, dict[str, Any]]] = [(("comfy",), document.value["comfy"])]
-    repositories += [(("custom_nodes", n), node) for n, node in enumerate(document.value.get("custom_nodes", ()))]
-    for pointer, node in repositories:
-        repo = node["repo"]
-        if "://" in repo and not repo.startswith("file://"):
-            yield from check_address(document, (*pointer, "repo"), repo)
-        if repo.startswith("-") or "::" in repo or any(ord(letter) < 32 for letter in repo):
-            yield document.fault((*pointer, "repo"), f"'{repo}' is not a repository", "use https:// or a folder")
-        if ".." in node.get("ref", "").split("/") or node.get("ref", "").endswith((".lock", "/")):
-            yield document.fault(
-                (*pointer, "ref"), f"'{node['ref']}' is not a branch, tag or commit", "see `git check-ref-format`"
-            )
-        if pointer == ("comfy",):
-            continue
-        name = node.get("name") or _repository_name(repo)
-        if not re.search(schema()["$defs"]["name"]["pattern"], name):
-            yield document.fault((*pointer, "name"), "no folder name can be made of the repository", "give a name")
-            continue
-        if name in _TAKEN:
-            yield document.fault((*pointer, "name"), f"'{name}' is taken for the recipe's own lines", "choose another")
-        yield from _check_name(document, (*pointer, "name"), name)
-        position = seen.setdefault(name.lower(), pointer[-1] if isinstance(pointer[-1], int) else 0)
-        if position != pointer[-1]:
-            yield document.fault(
-                (*pointer, "name"),
-                f"'{name}' is also {'ComfyUI itself' if position < 0 else f'custom_nodes[{position}]'}",
-                "give one of them another name",
-            )
-
-
-def _check_conda(document: Document) -> Iterator[Fault]:
-    for field in ("conda_packages", "channels", "miniforge"):
-        if field in document.value and document.value.get("runtime", _default_runtime()) != "miniforge":
-            yield document.fault((field,), "only runtime miniforge can use it", "write `runtime: miniforge`")
-
-
 def _default_runtime() -> str:
     default: str = schema()["properties"]["runtime"]["default"]
     return default
-
-
-def _check_requirement(document: Document, pointer: Pointer, text: str) -> Iterator[Fault]:
-    try:
-        requirement = Requirement(text)
-    except InvalidRequirement as error:
-        reason = str(error).splitlines()[0]
-        yield document.fault(pointer, f"'{text}' is not a requirement: {reason}", "write it as in `package>=1.0,<2.0`")
-        return
-    if requirement.url:
-        yield from check_address(document, pointer, requirement.url.removeprefix("git+"))

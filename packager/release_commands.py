@@ -9,7 +9,8 @@ from typing import Any
 
 from packager import commands, resources
 from packager.build import build as build_bundle
-from packager.commands import Result, options_of, recipe_of
+from packager.command_options import options_of, recipe_of
+from packager.commands import Result
 from packager.console import Console
 from packager.errors import InputError
 from packager.filesystem import sha256_file, write_atomic

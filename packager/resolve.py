@@ -15,23 +15,23 @@ from packaging.utils import canonicalize_name
 
 from packager import uv
 from packager.accelerators import choose_torch
-from packager.conflicts import Wish
 from packager.console import Console, Rounds
-from packager.declared import declared_requirements
 from packager.document import read_document
 from packager.errors import FetchError, InputError
 from packager.fetch.sources import SourceRequest, pin_all, place_all
 from packager.lock import Lock, LockedRepository
-from packager.markers import applies, marker_environment
 from packager.origins import Origins
 from packager.pins import git_environment
 from packager.recipe import Recipe, Repository
-from packager.requirements import Removed, Requirements
+from packager.resolution.conflicts import Wish
+from packager.resolution.declared import declared_requirements
+from packager.resolution.markers import applies, marker_environment
+from packager.resolution.requirements import Removed, Requirements
+from packager.resolution.settle_additions import settle_additions
+from packager.resolution.settlement import PYTHON_PACKAGES, Settled, Settlement
+from packager.resolution.solver import Solver
+from packager.resolution.special_packages import special_packages
 from packager.settings import Settings
-from packager.settle_additions import settle_additions
-from packager.settlement import PYTHON_PACKAGES, Settled, Settlement
-from packager.solver import Solver
-from packager.special_packages import special_packages
 from packager.targets import Target
 
 # In every bundle, whatever the recipe says: helpers install with it.

@@ -12,21 +12,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from packager import accelerators, cleanup, elf, helpers, prefix_files, release, slim
+from packager import cleanup, helpers, prefix_files, release, slim
 from packager.archive.admission import Limits as UnpackLimits
 from packager.archive.archive_tree import archive_tree, source_date_epoch
 from packager.archive.extract import extract
 from packager.baseline_memory import remembered_baseline
-from packager.bundle import APP_DIR, MANIFEST_NAME, BundleTree
+from packager.binaries import elf
+from packager.bundle import MANIFEST_NAME, BundleTree
+from packager.bundle_facts import bundle_facts, write_facts
 from packager.cleanup import RuleSet
 from packager.console import Console, format_bytes
 from packager.errors import ProofError
 from packager.fetch.cache import oracle_cache
-from packager.filesystem import remove_tree, walk_files, write_json
+from packager.filesystem import remove_tree, walk_files
 from packager.install import install
 from packager.lock import Lock
-from packager.model_files import FIRST_RUN_LIST, first_run_list
-from packager.models import wanted_models
 from packager.node_needs import unmet_needs
 from packager.origins import Origins
 from packager.papers import write_papers
@@ -37,12 +37,11 @@ from packager.proof.limits import Limits
 from packager.proof.needs import system_needs
 from packager.proof.probing import take_baseline
 from packager.proof.prove import BASELINE_NAME, Proof, prove_archive, prove_folder
-from packager.protected import protected_packages
 from packager.recipe import Recipe
 from packager.relocation.apply import apply_relocation
 from packager.relocation.leaks import scan_leaks
 from packager.relocation.plan import plan_relocation
-from packager.relocation.prefix_table import PREFIX_TABLE, plan_prefix_table
+from packager.relocation.prefix_table import plan_prefix_table
 from packager.runtimes import Runtime, RuntimeFacts
 from packager.targets import Target
 
@@ -157,30 +156,13 @@ class Stages:
             if path not in (self.tree.app, self.tree.prefix):
                 remove_tree(path)
         helpers.install_helpers(self.tree, self.bundle_facts)
-        portable = self.tree.portable
-        write_json(portable / "bundle.json", self.bundle_facts)
-        changed = {name: new for name, (_, new) in self.results["install"]["changes"].items()}
-        (portable / "lock.txt").write_text(self.lock.constraints(changed), encoding="utf-8")
-        if self.recipe.model_mode == "first-run" and self.recipe.models:
-            models = wanted_models(self.recipe.models, self.target, self.facts.python_version)
-            write_json(portable / FIRST_RUN_LIST, first_run_list(models))
-        if needs := accelerators.machine_needs(self.lock.accelerator, self.results["install"]["torch"], self.target):
-            write_json(portable / accelerators.FILE_NAME, needs)
-        if self.results["relocate"]["prefixes"]["files"]:
-            write_json(portable / PREFIX_TABLE, self.results["relocate"]["prefixes"])
-        write_json(
-            portable / "protected.json",
-            protected_packages(
-                self.results["install"]["native"], target=self.target.name, accelerator=self.recipe.accelerator
-            ),
-        )
-        write_json(portable / "removed.json", self.results["clean"]["record"])
+        write_facts(self.tree, self.recipe, self.lock, self.bundle_facts, self.results)
         if self.recipe.cleanup.wants_bytecode:
             with tempfile.TemporaryDirectory(dir=self.work, prefix="start-") as folder:
                 environment = self._bare_environment(Path(folder))
                 helpers_start = slim.trace_helpers(self.tree, scratch=Path(folder) / "start", environment=environment)
             slim.compile_start(self.tree, helpers_start.modules, console=self.console)
-        Baseline.from_json(self.results["baseline"]).without_machine().save(portable / BASELINE_NAME)
+        Baseline.from_json(self.results["baseline"]).without_machine().save(self.tree.portable / BASELINE_NAME)
         write_papers(self.tree, self.lock, self.bundle_facts, epoch=self.epoch, console=self.console)
         return {**release.measure(self.tree.root), "places": measure_places(self.tree)}
 
@@ -320,32 +302,13 @@ class Stages:
     @functools.cached_property
     def bundle_facts(self) -> dict[str, Any]:
         """What portable/bundle.json holds."""
-        recipe = self.recipe
-        return {
-            "format": 1,
-            "name": recipe.name,
-            "version": recipe.version,
-            "description": recipe.description,
-            "target": self.target.name,
-            "accelerator": recipe.accelerator,
-            "root": recipe.root,
-            "python_version": self.facts.python_version,
-            "app": APP_DIR,
-            "env": recipe.env,
-            "glibc_floor": self.results["relocate"]["glibc_floor"],
-            "launch": {"args": list(recipe.launch_args)},
-            "system_libraries": list(recipe.system_libraries),
-            "repositories": [
-                {
-                    "name": repo.name,
-                    "url": repo.url if repo.url.startswith("https://") else None,  # a path here means nothing there
-                    "commit": repo.commit,
-                    "tree": repo.tree,
-                }
-                for repo in self.lock.repositories
-            ],
-            "created_from": {"recipe_digest": recipe.digest, "lock_digest": self.lock.digest},
-        }
+        return bundle_facts(
+            self.recipe,
+            self.lock,
+            self.target,
+            python_version=self.facts.python_version,
+            glibc_floor=self.results["relocate"]["glibc_floor"],
+        )
 
 
 def _preference(name: str) -> int:

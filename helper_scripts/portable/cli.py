@@ -79,6 +79,8 @@ def holds_window(arguments: Sequence[str], code: int) -> bool:
 
 
 def _dispatch(arguments: Sequence[str]) -> int:
+    if arguments and arguments[0].startswith("--instance="):
+        return _dispatch(["--instance", arguments[0].partition("=")[2], *arguments[1:]])
     if arguments[:1] == ["--instance"]:
         _module("instances").choose(arguments[1:2])
         return _dispatch(arguments[2:])

@@ -19,8 +19,8 @@ from portable import graphics, info, inspection, pip, place, preflight, relocate
 from portable.bundle import Bundle
 from portable.completeness import missing_parts
 from portable.distributions import installed
-from portable.environment import environment
 from portable.errors import HelperError
+from portable.layers import environment_of
 from portable.node_state import read_nodes
 
 _ASK_TORCH = """\
@@ -166,7 +166,8 @@ def _ask_programs(bundle: Bundle, environ: Mapping[str, str], found: Examination
         return
     asked = subprocess.run(
         [bundle.python, "-s", "-B", "-c", _ASK_TORCH],
-        env=environment(bundle.root, environ, recipe_env=bundle.env),
+        env=environment_of(bundle, environ),
+        cwd=bundle.portable,  # `-c` imports from where it is called, before anything else
         capture_output=True,
         encoding="utf-8",
         errors="replace",

@@ -1,12 +1,10 @@
-"""Getting files over https: bounded in size, never led astray by a redirect, with the bundle's own certificates."""
+"""Getting files and answers over https, whole and bounded in size; for pieces of a file see remote_file.py."""
 
 from __future__ import annotations
 
 import hashlib
 import http.client
 import json
-import re
-import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -15,34 +13,14 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from portable.errors import HelperError
+from portable.web import is_plain, opener
 
 _BLOCK = 1024 * 1024
 _TIMEOUT = 60  # seconds without a byte
-_HOST = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|[0-9a-f:.]+")
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 class _Readable(Protocol):
     def read(self, size: int = ..., /) -> bytes: ...
-
-
-def is_allowed(url: str) -> bool:
-    """Whether `url` is https without a login, or http to this very machine."""
-    try:
-        parts = urlsplit(url)
-        host, login = parts.hostname or "", parts.username or parts.password
-    except ValueError:
-        return False
-    if not url.isprintable() or not url.isascii() or " " in url or "\\" in url or login or not _HOST.fullmatch(host):
-        return False
-    return parts.scheme == "https" or (parts.scheme == "http" and host in _LOOPBACK)
-
-
-class _Redirects(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
-        if not is_allowed(newurl):
-            raise HelperError(f"{req.full_url} leads to {newurl}, which is not an https address: nothing was taken.")
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def save(url: str, place: Path, environ: Mapping[str, str], *, limit: int) -> str:
@@ -79,13 +57,11 @@ def read_json(url: str, environ: Mapping[str, str], *, limit: int) -> dict[str, 
 
 
 def _open(url: str, environ: Mapping[str, str]) -> Any:
-    if not is_allowed(url):
+    if not is_plain(url):
         raise HelperError(f"{url} is not an https address.")
-    context = ssl.create_default_context(cafile=environ.get("SSL_CERT_FILE") or None)
-    opener = urllib.request.build_opener(_Redirects, urllib.request.HTTPSHandler(context=context))
-    request = urllib.request.Request(url, headers={"User-Agent": "portable", "Accept-Encoding": "identity"})  # noqa: S310 - is_allowed
+    request = urllib.request.Request(url, headers={"User-Agent": "portable", "Accept-Encoding": "identity"})  # noqa: S310 - is_plain
     try:
-        return opener.open(request, timeout=_TIMEOUT)
+        return opener(urlsplit(url).hostname or "", environ).open(request, timeout=_TIMEOUT)
     except urllib.error.HTTPError as error:
         hint = " Is the name right, and the repository public?" if error.code in (401, 403, 404) else ""
         raise HelperError(f"{url} answers {error.code} {error.reason}.{hint}") from error

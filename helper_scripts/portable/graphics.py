@@ -6,6 +6,7 @@ opinion: a card that is asleep may take seconds.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -104,7 +105,8 @@ class Question:
             said, _ = self._process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            self._process.communicate()
+            with contextlib.suppress(subprocess.TimeoutExpired):  # one that hangs in the driver cannot even be killed
+                self._process.wait(timeout)
             return None
         return parse(said.decode("utf-8", "replace")) if self._process.returncode == 0 else None
 

@@ -26,7 +26,7 @@ from portable.bundle import INSTANCES, WINDOWS, Bundle
 from portable.changes import STATE
 from portable.disk import explain, move, remove_tree, require_room
 from portable.errors import HelperError, UsageError
-from portable.journal import write_json_durably
+from portable.journal import write_durably, write_json_durably
 from portable.layers import environment_of
 from portable.node_fetch import fetch
 from portable.node_source import is_folder_name, parse
@@ -124,10 +124,14 @@ def _refuse(base: Bundle, wish: Wish) -> None:
         raise HelperError(f"{base.root} holds {os.pathsep!r}, which divides paths: rename that folder first.")
     if mark := next((base.root / "python").glob("python*._pth"), None):
         raise HelperError(f"{mark} keeps this Python from reading PYTHONPATH, by which an instance sees its packages.")
-    if wish.port is not None and not 0 < wish.port < 65536:
-        raise UsageError(f"{wish.port} is no port: 1 to 65535.")
+    _refuse_port(wish.port)
     for word in wish.nodes:
         parse(word)
+
+
+def _refuse_port(port: int | None) -> None:
+    if port is not None and not 0 < port < 65536:
+        raise UsageError(f"{port} is no port: 1 to 65535.")
 
 
 def _fill(base: Bundle, root: Path, wish: Wish, say: Say) -> None:
@@ -198,9 +202,8 @@ def _write_holds(base: Bundle, root: Path, *, isolated: bool) -> None:
     """Of the base's lock what is protected holds for the instance too, unless that is isolated."""
     holds = read_holds(base)
     kept = {} if isolated else {name: pin for name, pin in holds.lock.items() if name in holds.protected}
-    (root / "portable" / "lock.txt").write_text(
-        "".join(f"{name}=={pin}\n" for name, pin in kept.items()), encoding="utf-8"
-    )
+    lines = "".join(f"{name}=={pin}\n" for name, pin in kept.items())
+    write_durably(root / "portable" / "lock.txt", lines.encode())
     marks = base.portable / "protected.json"
     if marks.is_file():
         shutil.copyfile(marks, root / "portable" / "protected.json")
@@ -218,20 +221,23 @@ def _write_fronts(base: Bundle, root: Path) -> None:
 
 
 def set_up(base: Path, name: str, *, isolated: bool | None, port: int | None) -> dict[str, Any]:
-    """Change whether an instance sees the packages of its base, and its port; None leaves it as it is."""
+    """Change whether an instance sees the packages of its base, and its port; None leaves it as it is.
+
+    Raises UsageError, and BusyError while another helper changes it.
+    """
     if name not in names(base):
         raise UsageError(f"there is no instance {name!r}: `manage instance list` shows those that are.")
+    _refuse_port(port)
     root = base / INSTANCES / name
-    facts = _facts(root)
-    if isolated is not None:
-        facts["instance"]["isolated"] = isolated
-        _write_holds(bundles.read(base), root, isolated=isolated)
-    if port is not None:
-        if not 0 < port < 65536:
-            raise UsageError(f"{port} is no port: 1 to 65535.")
-        facts["launch"]["args"][-1] = str(port)
-        facts["instance"]["port"] = port
-    write_json_durably(root / "portable" / "bundle.json", facts)
+    with interlock.changing(root / STATE, ["instance", "set", name], force=True):  # its ComfyUI may run
+        facts = _facts(root)
+        if isolated is not None:
+            facts["instance"]["isolated"] = isolated
+            _write_holds(bundles.read(base), root, isolated=isolated)
+        if port is not None:
+            facts["launch"]["args"][-1] = str(port)
+            facts["instance"]["port"] = port
+        write_json_durably(root / "portable" / "bundle.json", facts)
     return describe(base, name)
 
 

@@ -114,17 +114,15 @@ def _add(options: argparse.Namespace) -> int:
     with telling(options), held(bundle, command, force=options.force):
         done = nodes.add(bundle, options.node, _wish(options), **_calls(options, command))
         snapshots.prune(bundle.root)
-    if options.json:
-        print(json.dumps(done.to_json(), ensure_ascii=False))
-    else:
-        _tell(done)
+    _show(done, options)
     return DONE
 
 
 def _update(options: argparse.Namespace) -> int:
     bundle = bundles.read(bundles.locate())
-    if bool(options.nodes) == options.all:
-        raise UsageError("name the nodes to update, or say --all.")
+    with telling(options):
+        if bool(options.nodes) == options.all:
+            raise UsageError("name the nodes to update, or say --all.")
     pairs = [(name, ref or None) for name, _, ref in (word.partition("@") for word in options.nodes)]
     command = ["node", "update", *(options.nodes or ["--all"])]
     found: list[dict[str, Any]] = []
@@ -164,11 +162,15 @@ def _remove(options: argparse.Namespace) -> int:
         wish = nodes.Wish(force=options.force, smoke=not options.no_smoke)
         done = nodes.remove(bundle, options.node, wish, command=command, confirm=ask, say=say)
         snapshots.prune(bundle.root)
+    _show(done, options)
+    return DONE
+
+
+def _show(done: nodes.Done, options: argparse.Namespace) -> None:
     if options.json:
         print(json.dumps(done.to_json(), ensure_ascii=False))
     else:
         _tell(done)
-    return DONE
 
 
 def _tell(done: nodes.Done) -> None:

@@ -15,6 +15,7 @@ from portable.node_files import Origin
 from portable.node_git import Git
 from portable.node_source import Source, archive_address, commit_of, is_ref, registry_address, table
 from portable.unpack import Unpacked, unpack
+from portable.web import is_plain
 
 Say = Callable[[str], None]
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -64,7 +65,7 @@ def _from_registry(source: Source, work: Path, environ: Mapping[str, str], have:
     url = registry_address(source, environ)
     answer = download.read_json(url, environ, limit=table()["limits"]["answer_bytes"])
     address, version = answer.get("downloadUrl"), str(answer.get("version", ""))
-    if not isinstance(address, str) or not is_ref(version) or not download.is_allowed(address):
+    if not isinstance(address, str) or not is_ref(version) or not is_plain(address):
         raise HelperError(f"{url} names no version with an https address to download it from.")
     if have and have.version == version:
         raise SameError

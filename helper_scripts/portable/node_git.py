@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from portable import download
 from portable.errors import HelperError
+from portable.web import is_plain
 
 _TIMEOUT = 1800  # seconds for one call
 
@@ -76,7 +76,7 @@ def origin_of(folder: Path) -> str | None:
         url = parser.get('remote "origin"', "url", fallback="") or ""
     except (OSError, ValueError, configparser.Error):
         return None
-    return url.removesuffix("/").removesuffix(".git") if download.is_allowed(url) else None
+    return url.removesuffix("/").removesuffix(".git") if is_plain(url) else None
 
 
 def files_of(folder: Path, environ: Mapping[str, str]) -> dict[str, str] | None:

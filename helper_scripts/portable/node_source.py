@@ -12,6 +12,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from portable import download
 from portable.errors import HelperError, UsageError
+from portable.web import is_plain
 
 Kind = Literal["repository", "registry", "archive", "file"]
 _TABLE = Path(__file__).absolute().with_name("forges.json")
@@ -69,7 +70,7 @@ def _parse_address(word: str) -> Source:
     host, slash, path = rest.partition("/")
     path, at, ref = path.partition("@")
     url = f"{scheme.lower()}://{host}{slash}{path}".rstrip("/")
-    if not download.is_allowed(url):
+    if not is_plain(url):
         shown = re.sub(r"//[^/@]*@", "//***@", word)
         raise UsageError(f"{shown!r} is no address a node is taken from: https, without a login.")
     if at and not is_ref(ref):

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from packaging.version import InvalidVersion, Version
 
-from packager import elf
 from packager.accelerators.choice import FAMILY
 from packager.accelerators.table import accelerators
+from packager.binaries import elf
 from packager.errors import InputError, ResolveError
 
 _MAX_BYTES = 64 * 1024  # torch's has some hundred

@@ -80,8 +80,7 @@ def archive_tree(
     workers = threads or os.cpu_count() or 1
     console.info(f"reading {root}")
     exclude = () if manifest_member is None else (manifest_member,)
-    rules = {} if target is None else {"windows": target.is_windows, "case_insensitive": target.case_insensitive}
-    manifest = scan(root, threads=workers, bundle=bundle, exclude=exclude, **rules)
+    manifest = scan(root, threads=workers, bundle=bundle, exclude=exclude, **_rules_of(target))
     if not manifest.entries and manifest_member is None:
         raise InputError("there is nothing in it", where=str(root), remedy="give the folder to archive")
     if kind == "zip":
@@ -128,6 +127,10 @@ def _format_of(destination: Path) -> Format:
     raise InputError(
         "its name does not say the format", where=str(destination), remedy=f"end it with {' or '.join(_SUFFIXES)}"
     )
+
+
+def _rules_of(target: Target | None) -> dict[str, bool]:
+    return {} if target is None else {"windows": target.is_windows, "case_insensitive": target.case_insensitive}
 
 
 def _check(root: Path, destination: Path, root_name: str) -> None:

@@ -13,9 +13,9 @@ from packaging.utils import canonicalize_name
 
 from packager.bundle import BundleTree
 from packager.lock import Lock, LockedPackage
-from packager.markers import applies, marker_environment
 from packager.papers.components import Component, Text
 from packager.papers.table import papers_table
+from packager.resolution.markers import applies, marker_environment
 
 _LONGEST = 100  # characters of a License field that names a licence; longer ones are the text itself
 

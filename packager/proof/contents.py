@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from packager.elf import is_elf, read_elf
+from packager.binaries.elf import is_elf, read_elf
 from packager.errors import InputError
 from packager.filesystem import walk_files
 from packager.proof.needs import system_needs

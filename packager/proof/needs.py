@@ -8,10 +8,10 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from packager.binaries.elf import is_elf, read_elf
+from packager.binaries.system_libraries import system_libraries
 from packager.document import check_schema, read_document
-from packager.elf import is_elf, read_elf
 from packager.errors import DocumentError
-from packager.system_libraries import system_libraries
 
 _TABLE = Path(__file__).with_name("system_needs.yml")
 

@@ -6,9 +6,9 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from packager.elf import find_patchelf
+from packager.binaries.elf import find_patchelf
+from packager.binaries.macho import find_install_name_tool
 from packager.filesystem import remove_tree, sha256_file, write_atomic
-from packager.macho import find_install_name_tool
 from packager.process import run
 from packager.records import FileState, changed_record, state_of
 from packager.relocation.edits import (

@@ -10,7 +10,7 @@ import os
 import posixpath
 from pathlib import Path, PurePosixPath
 
-from packager import macho
+from packager.binaries import macho
 from packager.errors import InputError
 from packager.relocation.edits import SetInstallNames
 from packager.relocation.places import BuildPlaces

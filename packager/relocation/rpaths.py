@@ -6,7 +6,7 @@ import os
 import stat
 from pathlib import Path, PurePosixPath
 
-from packager import elf
+from packager.binaries import elf
 from packager.errors import InputError
 from packager.relocation.edits import SetRpath
 from packager.relocation.places import BuildPlaces

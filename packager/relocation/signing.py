@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from packager import macho
+from packager.binaries import macho
 from packager.errors import InputError
 from packager.filesystem import walk_files
 from packager.targets import Target

@@ -6,8 +6,8 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from packager.binaries.elf import find_patchelf, is_elf
 from packager.console import Console
-from packager.elf import find_patchelf, is_elf
 from packager.filesystem import write_atomic
 from packager.process import run
 from packager.runtimes.copy_plan import CopyPlan

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from packager.binaries.elf import is_elf, newest
 from packager.bundle import LICENCES_DIR
-from packager.elf import is_elf, newest
 from packager.errors import InputError
 from packager.runtimes.interpreter import REMEDY, Interpreter
 from packager.runtimes.licences import debian_licences

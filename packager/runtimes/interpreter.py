@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from packager.elf import is_elf, read_elf
+from packager.binaries.elf import is_elf, read_elf
 from packager.errors import InputError
 from packager.process import CommandError, run
 from packager.targets import minor_version

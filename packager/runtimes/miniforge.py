@@ -13,9 +13,9 @@ from typing import ClassVar
 import certifi
 
 from packager import targets
+from packager.binaries.elf import glibc_floor
 from packager.bundle import BundleTree
 from packager.console import Console
-from packager.elf import glibc_floor
 from packager.errors import InputError, PackagerError
 from packager.fetch.cache import Cache, default_cache_root
 from packager.filesystem import remove_tree, walk_files

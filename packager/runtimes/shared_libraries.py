@@ -13,9 +13,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from packager.elf import ElfFacts, is_elf, read_elf
+from packager.binaries.elf import ElfFacts, is_elf, read_elf
+from packager.binaries.system_libraries import system_libraries
 from packager.process import run
-from packager.system_libraries import system_libraries
 
 _CACHE_LINE = re.compile(r"^\s+(?P<name>\S+) \((?P<flags>[^)]*)\) => (?P<path>/.*)$")
 _TRUSTED = ("lib64", "usr/lib64", "lib", "usr/lib")  # the folders the loader knows without being told

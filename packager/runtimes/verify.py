@@ -8,11 +8,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from packager.binaries.system_libraries import system_libraries
 from packager.errors import PackagerError
 from packager.filesystem import walk_files
 from packager.process import CommandError, run
 from packager.runtimes.interpreter import Interpreter
-from packager.system_libraries import system_libraries
 
 _SELF_TEST = Path(__file__).with_name("self_test.py")
 

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 from elftools.elf.constants import SH_FLAGS
 from elftools.elf.elffile import ELFFile
 
-from packager.elf import read_elf
+from packager.binaries.elf import read_elf
 from packager.errors import InputError
 
 _LOADED_KINDS = ("ET_DYN", "ET_EXEC")  # libraries and programs; object files (ET_REL) are nothing without their symbols

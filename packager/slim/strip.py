@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from packager.binaries.elf import is_elf
 from packager.bundle import BundleTree
 from packager.console import Console, format_bytes
-from packager.elf import is_elf
 from packager.errors import InputError
 from packager.filesystem import remove_tree, sha256_file, walk_files, write_atomic
 from packager.process import run

@@ -20,8 +20,8 @@ from packager.console import Console
 from packager.fetch.cache import Cache
 from packager.fetch.mirrors import Mirrors
 from packager.origins import Origins
+from packager.resolution.settle_additions import Looking
 from packager.settings import Settings
-from packager.settle_additions import Looking
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import setuptools
 import yaml
 from local_indexes import Indexes
 
-from packager import targets, wheel_matrix
+from packager import targets
 from packager.additions import Means, install_native
 from packager.bundle import BundleTree
 from packager.cleanup import load_rules
@@ -24,8 +24,9 @@ from packager.distributions import installed
 from packager.errors import DocumentError, MismatchError, ResolveError
 from packager.lock import LockedPackage
 from packager.recipe import load_recipe
-from packager.settle_additions import Looking
-from packager.wheel_matrix import Candidate, NativePackage, NativePlan, Surroundings, plan_native
+from packager.resolution import wheel_matrix
+from packager.resolution.settle_additions import Looking
+from packager.resolution.wheel_matrix import Candidate, NativePackage, NativePlan, Surroundings, plan_native
 
 SAGE = NativePackage(name="sageattention")
 

@@ -21,10 +21,10 @@ from packager.bundle import BundleTree
 from packager.distributions import installed
 from packager.errors import DocumentError, FetchError, InputError, ResolveError
 from packager.lock import LockedPackage
-from packager.markers import marker_environment
-from packager.patches import PatchStep, plan_patches
 from packager.recipe import Recipe, load_recipe
-from packager.settle_additions import Looking
+from packager.resolution.markers import marker_environment
+from packager.resolution.patches import PatchStep, plan_patches
+from packager.resolution.settle_additions import Looking
 
 WINDOWS = targets.get("windows-x86_64")
 LINUX = targets.get("linux-x86_64")

@@ -7,10 +7,11 @@ import jsonschema
 import pytest
 import yaml
 
-from packager import accelerators, targets, wheel_matrix
+from packager import accelerators, targets
 from packager.accelerators import TorchWish, choose_torch, find_accelerator, wheel_tag
 from packager.errors import DocumentError, InputError
 from packager.recipe import load_recipe
+from packager.resolution import wheel_matrix
 
 LINUX = targets.get("linux-x86_64")
 MAC = targets.get("macos-arm64")

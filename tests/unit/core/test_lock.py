@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from packager.compiled import parse_compiled
-from packager.conflicts import Decision, Wish
 from packager.errors import InputError
 from packager.lock import Lock, LockedPackage, LockedRepository, load_lock
-from packager.requirements import Removed
+from packager.resolution.compiled import parse_compiled
+from packager.resolution.conflicts import Decision, Wish
+from packager.resolution.requirements import Removed
 
 COMPILED = """\
 aiohttp==3.13.2 \\

@@ -130,7 +130,9 @@ def test_nodes_that_want_two_addresses_exit_4_with_both_lines(
         for index in indexes:
             index.add("six", "1.16.0", "py2.py3-none-any")
         one, two = (f"six @ {index.address}/six/{wheel}" for index in indexes)
-        monkeypatch.setattr("packager.requirements._ADDRESSES", ("https://", "git+https://", "http://127.0.0.1"))
+        monkeypatch.setattr(
+            "packager.resolution.requirements._ADDRESSES", ("https://", "git+https://", "http://127.0.0.1")
+        )
         other = tmp_path / "other"
         other.mkdir()
         (other / "requirements.txt").write_text("idna\n-r more.txt\n")

@@ -28,7 +28,8 @@ def test_help_teaches_with_examples(make_bundle: MakeBundle) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["nonsense"], ["install", "--no-such"], ["exec"], ["exec", "ls"], ["exec", "--"]]
+    "arguments",
+    [["nonsense"], ["--instance=none", "list"], ["install", "--no-such"], ["exec"], ["exec", "ls"], ["exec", "--"]],
 )
 def test_wrong_use_is_exit_code_2(make_bundle: MakeBundle, arguments: list[str]) -> None:
     finished = call(make_bundle().root / "manage.sh", *arguments)

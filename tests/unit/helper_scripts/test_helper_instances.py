@@ -140,6 +140,10 @@ def test_the_road_of_an_instance(site: Site, tmp_path: Path) -> None:
         started = call(*command, "a b", "$HOME;'\"", cwd=tmp_path)
         assert started.stdout == "arguments ['--port', '8189', 'a b', '$HOME;\\'\"']\n", started.stderr
 
+    lock = site.root / "instances/two/portable/lock.txt"
+    lock.write_text("marker==1\n", encoding="utf-8")
+    site.run("instance", "set", "two", "--isolated", "--port", "99999", code=2)
+    assert lock.read_text(encoding="utf-8") == "marker==1\n"
     site.run("instance", "set", "two", "--isolated", "--port", "9000")
     code = "import json, importlib.util as u; print(json.dumps([bool(u.find_spec(n)) for n in ('shared', 'pip')]))"
     assert site.python(code, name="two") == [True, True]

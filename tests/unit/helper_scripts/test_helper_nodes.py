@@ -200,6 +200,7 @@ def test_wrong_words_end_with_2(site: Site) -> None:
         done = site.run("node", *words, code=2)
         assert "secret" not in done.stderr
         assert not (site.root / "portable/state/active").exists()
+    assert site.json("node", "update", code=2)["exit_code"] == 2
 
 
 def test_install_py_is_reported_and_may_change_no_package_unseen(site: Site) -> None:

@@ -123,6 +123,7 @@ def test_an_old_driver_is_told_in_a_sentence_and_the_start_goes_on(make_bundle: 
     assert started(tree, tmp_path, "exit 9") == []
     begun = time.monotonic()
     assert started(tree, tmp_path, "exec sleep 60") == []  # a card that is asleep holds nothing up
+    assert started(tree, tmp_path, "sleep 60 2>&-\nexit 9") == []  # neither does what outlives its being killed
     assert time.monotonic() - begun < 30
     version = tree.prefix / "lib/python3.11/site-packages/torch/version.py"
     version.parent.mkdir(parents=True)

@@ -11,7 +11,6 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
 from packager.bundle import BundleTree
-from packager.conflicts import Wish
 from packager.console import Console
 from packager.filesystem import tree_digest
 from packager.lock import Lock, LockedPackage, LockedRepository
@@ -20,6 +19,7 @@ from packager.papers.components import Component
 from packager.papers.inventory import inventory
 from packager.papers.sbom import licences
 from packager.papers.table import papers_table
+from packager.resolution.conflicts import Wish
 from packager.targets import get
 
 EPOCH = 1_700_000_000

@@ -16,9 +16,9 @@ import pytest
 from runtimes_provisioned import Provisioned, other_interpreters, provision
 
 from packager import targets
+from packager.binaries.elf import glibc_floor
 from packager.bundle import BundleTree
 from packager.console import Console
-from packager.elf import glibc_floor
 from packager.errors import InputError
 from packager.filesystem import tree_digest, walk_files
 from packager.runtimes import HostRuntime, RuntimeRequest, locked_identity

@@ -18,10 +18,10 @@ from uv import find_uv_bin
 
 from packager import cleanup, targets
 from packager.archive.archive_tree import archive_tree
+from packager.binaries.macho import is_macho, read_macho
 from packager.bundle import BundleTree
 from packager.console import Console
 from packager.errors import DocumentError, InputError
-from packager.macho import is_macho, read_macho
 from packager.relocation.apply import apply_relocation
 from packager.relocation.edits import SetInstallNames
 from packager.relocation.leaks import scan_leaks

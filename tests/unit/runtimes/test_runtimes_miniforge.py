@@ -24,7 +24,7 @@ from packager.errors import FetchError, InputError, PackagerError
 from packager.fetch.cache import Cache
 from packager.fetch.mirrors import Mirrors
 from packager.filesystem import tree_digest
-from packager.gather_runtime import gather_runtime
+from packager.gathering.runtime import gather_runtime
 from packager.lock import Lock
 from packager.origins import Origins
 from packager.papers.inventory import inventory

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from packager import runtimes, targets
-from packager.elf import find_patchelf
+from packager.binaries.elf import find_patchelf
 from packager.errors import InputError, PackagerError
 from packager.process import run
 from packager.runtimes import HostRuntime, RuntimeRequest

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from packager.elf import find_patchelf, is_elf, read_elf
+from packager.binaries.elf import find_patchelf, is_elf, read_elf
+from packager.binaries.system_libraries import system_libraries
 from packager.runtimes.interpreter import Interpreter
 from packager.runtimes.shared_libraries import Loaded, Loader, closure, machine_loader, parse_cache
-from packager.system_libraries import system_libraries
 
 Compile = Callable[..., Path]
 NOTHING = Loader(library_path=(), cache={}, trusted=())

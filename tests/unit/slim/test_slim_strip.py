@@ -16,9 +16,9 @@ import pytest
 from slim_bundles import MODULES, record_row
 
 from packager import targets
+from packager.binaries.elf import find_patchelf
 from packager.bundle import BundleTree
 from packager.console import Console
-from packager.elf import find_patchelf
 from packager.filesystem import tree_digest
 from packager.slim import Stripped, StripRules, load_strip_rules, restore_originals, strip_tree
 from packager.slim.image import read_image

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from packager.requirements import (
+from packager.resolution.requirements import (
     MAX_BYTES,
     Line,
     Removed,

@@ -11,11 +11,11 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from packager import uv
-from packager.compiled import parse_compiled
-from packager.conflicts import Wish
 from packager.errors import ResolveError
 from packager.filesystem import remove_tree
 from packager.lock import LockedPackage
+from packager.resolution.compiled import parse_compiled
+from packager.resolution.conflicts import Wish
 
 
 @dataclass(frozen=True, kw_only=True)

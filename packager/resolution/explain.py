@@ -10,10 +10,10 @@ from typing import Any
 
 from packaging.utils import canonicalize_name
 
-from packager.chains import by_package, chains
-from packager.conflicts import Decision, Wish
 from packager.errors import InputError
 from packager.lock import Lock, LockedAddition, LockedPackage
+from packager.resolution.chains import by_package, chains
+from packager.resolution.conflicts import Decision, Wish
 
 _LAWS = ("constraints", "overrides")
 

@@ -26,15 +26,15 @@ from packager.fetch.download import download_all
 from packager.fetch.mirrors import Mirrors, local_path
 from packager.fetch.sources import Pin
 from packager.filesystem import remove_tree, sha256_file, walk_files, write_json
-from packager.gather_packages import REPOSITORIES, GatherPackages
-from packager.gather_runtime import gather_runtime
+from packager.gathering.packages import REPOSITORIES, GatherPackages
+from packager.gathering.runtime import gather_runtime
+from packager.gathering.wheel_files import Asking
 from packager.lock import Lock, load_lock
 from packager.model_files import model_request
 from packager.models import wanted_models
 from packager.origins import Origins
 from packager.recipe import Recipe
 from packager.targets import Target
-from packager.wheel_files import Asking
 
 MANIFEST = "gathered.json"
 _REMEDY = "run `packager download` again with a network, or copy the whole folder"

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 
 from packaging.utils import canonicalize_name
 
-from packager.chains import by_package, chains
-from packager.conflicts import RULES, Decision, Wish, faulty
 from packager.errors import ResolveError
 from packager.lock import LockedPackage
-from packager.solver import Solver, spoken_requirement
-from packager.special_packages import SpecialPackages
+from packager.resolution.chains import by_package, chains
+from packager.resolution.conflicts import RULES, Decision, Wish, faulty
+from packager.resolution.solver import Solver, spoken_requirement
+from packager.resolution.special_packages import SpecialPackages
 
 
 @dataclass(frozen=True, kw_only=True)

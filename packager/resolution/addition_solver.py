@@ -13,14 +13,14 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
 from packager import uv
-from packager.compiled import parse_compiled, public_index
 from packager.console import Console
 from packager.fetch.download import DownloadRequest, download
 from packager.filesystem import remove_tree
 from packager.lock import LockedAddition, LockedPackage
 from packager.origins import Origins
-from packager.patches import wheel_name
 from packager.pins import git_environment, place_of
+from packager.resolution.compiled import parse_compiled, public_index
+from packager.resolution.patches import wheel_name
 from packager.targets import Target
 
 Packages = dict[str, LockedPackage]  # by normalised name

@@ -15,13 +15,13 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from packager.accounts import Account, place
-from packager.conflicts import RULES, Decision, UnsettledError, Wish, faulty, minimal, settle
 from packager.console import Rounds
 from packager.errors import FetchError, ResolveError
 from packager.lock import LockedPackage
-from packager.solver import Solution, Solver
-from packager.special_packages import OneOf, SpecialPackages, collapse, drop_strangers, leave_to_core
+from packager.resolution.accounts import Account, place
+from packager.resolution.conflicts import RULES, Decision, UnsettledError, Wish, faulty, minimal, settle
+from packager.resolution.solver import Solution, Solver
+from packager.resolution.special_packages import OneOf, SpecialPackages, collapse, drop_strangers, leave_to_core
 
 PYTHON_PACKAGES = "python_packages"
 _SAID = 12  # lines of uv's own explanation worth showing

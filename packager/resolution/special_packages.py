@@ -8,9 +8,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from packager.conflicts import Decision, Wish, bare, renamed
 from packager.document import check_schema, read_document
 from packager.errors import DocumentError
+from packager.resolution.conflicts import Decision, Wish, bare, renamed
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from packaging.requirements import Requirement
 
-from packager.requirements import Requirements, decode, parse_requirements, read_requirements
+from packager.resolution.requirements import Requirements, decode, parse_requirements, read_requirements
 
 
 def read(folder: Path, content: bytes | str, name: str = "requirements.txt") -> Requirements:

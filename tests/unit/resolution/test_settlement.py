@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from packager.conflicts import Decision, Wish
 from packager.errors import FetchError, ResolveError
-from packager.settlement import PYTHON_PACKAGES, Settled, Settlement
-from packager.solver import Solver, spoken_requirement
-from packager.special_packages import special_packages
+from packager.resolution.conflicts import Decision, Wish
+from packager.resolution.settlement import PYTHON_PACKAGES, Settled, Settlement
+from packager.resolution.solver import Solver, spoken_requirement
+from packager.resolution.special_packages import special_packages
 
 PLATFORM = ("--python-version", "3.11.7", "--python-platform", "x86_64-manylinux_2_28", "--no-python-downloads")
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from simple_index import SimpleIndex, serve
 
-from packager.conflicts import Wish
 from packager.console import Console, Rounds
 from packager.errors import FetchError, ResolveError
-from packager.settlement import Settled, Settlement
-from packager.solver import Solver
-from packager.special_packages import special_packages
+from packager.resolution.conflicts import Wish
+from packager.resolution.settlement import Settled, Settlement
+from packager.resolution.solver import Solver
+from packager.resolution.special_packages import special_packages
 
 PLATFORM = ("--python-version", "3.11.7", "--python-platform", "x86_64-manylinux_2_28", "--no-python-downloads")
 

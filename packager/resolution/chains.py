@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from packaging.utils import canonicalize_name
 
-from packager.conflicts import Wish
 from packager.lock import LockedPackage
+from packager.resolution.conflicts import Wish
 
 
 def by_package(wishes: Iterable[Wish]) -> dict[str, list[Wish]]:

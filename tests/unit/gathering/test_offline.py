@@ -17,8 +17,8 @@ from packager import targets, uv
 from packager.cli import main
 from packager.fetch.cache import Cache
 from packager.fetch.mirrors import Mirrors
+from packager.gathering.offline import Stock
 from packager.lock import load_lock
-from packager.offline import Stock
 from packager.origins import Origins
 from packager.recipe import load_recipe
 from packager.settings import Settings

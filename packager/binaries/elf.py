@@ -19,8 +19,8 @@ from elftools.elf.dynamic import DynamicSegment
 from elftools.elf.elffile import ELFFile
 from elftools.elf.gnuversions import GNUVerNeedSection
 
+from packager.binaries.system_libraries import system_libraries
 from packager.errors import InputError, PackagerError
-from packager.system_libraries import system_libraries
 
 _MAGIC = b"\x7fELF"
 _ARCHITECTURES = {"EM_X86_64": "x86_64", "EM_AARCH64": "aarch64"}  # as packager.targets spells them

@@ -13,16 +13,16 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from packager.accelerators import choose_torch, torch_label
-from packager.addition_solver import AdditionSolver, Asked, Packages, Wheel
 from packager.console import Console
 from packager.errors import PackagerError, ResolveError
 from packager.lock import Lock, LockedAddition
-from packager.markers import applies, marker_environment
 from packager.origins import Origins
-from packager.patches import PatchStep, plan_patches
 from packager.recipe import Recipe
+from packager.resolution.addition_solver import AdditionSolver, Asked, Packages, Wheel
+from packager.resolution.markers import applies, marker_environment
+from packager.resolution.patches import PatchStep, plan_patches
+from packager.resolution.wheel_matrix import Candidate, NativePlan, Surroundings, plan_native
 from packager.targets import Target
-from packager.wheel_matrix import Candidate, NativePlan, Surroundings, plan_native
 
 
 def settle_additions(

@@ -20,7 +20,7 @@ from packager.errors import FetchError, PackagerError, ResolveError
 from packager.fetch.mirrors import local_path, redact
 from packager.fetch.sources import Pin, SourceRequest, pin
 from packager.filesystem import remove_tree
-from packager.gather import MANIFEST
+from packager.gathering.gather import MANIFEST
 from packager.lock import Lock, LockedPackage, LockedRepository, load_lock
 from packager.models import Model, wanted_models
 from packager.origins import Origins

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from packager.conflicts import Wish
 from packager.errors import InputError
-from packager.explain import explain
 from packager.lock import Lock, LockedAddition, LockedPackage
+from packager.resolution.conflicts import Wish
+from packager.resolution.explain import explain
 
 
 def package(name: str, version: str, *via: str) -> LockedPackage:

@@ -9,15 +9,15 @@ from pathlib import Path
 from packaging.utils import canonicalize_name
 
 from packager import targets
-from packager.build_needs import dynamic_requires, read_build_system, unpack
 from packager.console import Console
 from packager.fetch.collect import collect
 from packager.fetch.download import DownloadRequest, download_all
 from packager.fetch.sources import SourceRequest, pin, place
 from packager.filesystem import remove_tree, walk_files
+from packager.gathering.build_needs import dynamic_requires, read_build_system, unpack
+from packager.gathering.wheel_files import Asking, IndexFile, locked_files, requirement_files
 from packager.lock import Lock, LockedPackage
 from packager.pins import address, commit, fetch_files, is_git, subdirectory
-from packager.wheel_files import Asking, IndexFile, locked_files, requirement_files
 
 WHEELS, ADDRESSES, REPOSITORIES = "wheels", "addresses", "repositories"
 Attempt = Callable[[Callable[[], None]], None]

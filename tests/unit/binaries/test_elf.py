@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from packager.elf import glibc_floor, is_elf, newest, read_elf
+from packager.binaries.elf import glibc_floor, is_elf, newest, read_elf
 from packager.errors import InputError
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the programs that make ELF files are those of Linux")

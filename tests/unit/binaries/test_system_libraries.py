@@ -7,10 +7,10 @@ from pathlib import Path
 
 import jsonschema
 
-import packager
-from packager.system_libraries import system_libraries
+from packager import binaries
+from packager.binaries.system_libraries import system_libraries
 
-_FOLDER = Path(packager.__file__).parent
+_FOLDER = Path(binaries.__file__).parent
 _TABLE = json.loads((_FOLDER / "system_libraries.json").read_text())
 
 

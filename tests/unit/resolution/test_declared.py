@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from packager.declared import declared_requirements
+from packager.resolution.declared import declared_requirements
 
 PYPROJECT = """\
 [build-system]

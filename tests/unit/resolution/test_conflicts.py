@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from packaging.version import Version
 
-from packager.conflicts import Decision, UnsettledError, Wish, bare, faulty, minimal, settle
+from packager.resolution.conflicts import Decision, UnsettledError, Wish, bare, faulty, minimal, settle
 
 INDEX = [Version(text) for text in ("0.9", "1.0", "1.1", "1.5", "2.0", "2.1", "3.0")]
 

@@ -18,7 +18,7 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 
 from packager.document import Document, Pointer, check_address
 from packager.errors import Fault, InputError
-from packager.markers import marker_environment
+from packager.resolution.markers import marker_environment
 from packager.targets import Target, minor_version
 
 if TYPE_CHECKING:

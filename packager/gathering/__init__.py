@@ -1,0 +1,1 @@
+"""All that a build fetches, in one folder, for a build without a network; and what is missing for one."""
