@@ -32,12 +32,13 @@ acceptance: $(STAMP)
 	$(BIN)/python tests/acceptance/run.py --comfyui $(COMFYUI) --nodes $(NODES)
 
 # TREE: a folder to compress, a real environment of a gigabyte or more. BENCH_ARGS: --quick, --conda-env PREFIX, ...
-bench: $(STAMP)
+# What the helpers cost comes first, see below.
+bench: $(STAMP) bench-helpers
 	$(BIN)/python benchmarks/archive.py $(TREE) --reuse --small-files --large $(BENCH_ARGS)
 
 # ZIP: a bundle; `make quickstart` makes one. What the helpers cost against Python and pip called directly.
 bench-helpers: $(STAMP)
-	$(BIN)/python benchmarks/helpers.py $(or $(ZIP),$(firstword $(wildcard dist/*.zip))) $(BENCH_ARGS)
+	$(BIN)/python benchmarks/helpers.py $(or $(ZIP),$(firstword $(wildcard dist/*.zip)))
 
 # COMFYUI and NODES (each NAME=PATH): as above. Compares our lock with comfy-cli's compiler.
 bench-lock: $(STAMP)
