@@ -113,7 +113,8 @@ def test_another_folder_umask_date_and_thread_count_give_the_same_bytes(built: B
     done = subprocess.run(
         ["sh", "-c", 'umask 077; exec "$@"', "sh", *words],
         cwd=other.folder,
-        env={**os.environ, "TZ": "Asia/Tokyo", "LC_ALL": "C"},
+        # PYTHONUTF8: the path of the checkout may be one that the C locale cannot spell
+        env={**os.environ, "TZ": "Asia/Tokyo", "LC_ALL": "C", "PYTHONUTF8": "1"},
         capture_output=True,
         text=True,
         check=False,

@@ -15,13 +15,13 @@ from packager.resolution import wheel_matrix
 
 LINUX = targets.get("linux-x86_64")
 MAC = targets.get("macos-arm64")
-PACKAGE = Path(wheel_matrix.__file__).parent
+TABLES = [Path(accelerators.__file__).with_name("accelerators.yml"), Path(wheel_matrix.__file__).with_suffix(".yml")]
 
 
-@pytest.mark.parametrize("stem", ["accelerators/accelerators", "wheel_matrix"])
-def test_data_keeps_its_schema(stem: str) -> None:
-    document = yaml.safe_load((PACKAGE / f"{stem}.yml").read_text())
-    jsonschema.validate(document, json.loads((PACKAGE / f"{stem}.schema.json").read_text()))
+@pytest.mark.parametrize("table", TABLES, ids=lambda path: path.stem)
+def test_data_keeps_its_schema(table: Path) -> None:
+    document = yaml.safe_load(table.read_text())
+    jsonschema.validate(document, json.loads(table.with_suffix(".schema.json").read_text()))
 
 
 def test_rows_name_known_targets_and_accelerators() -> None:

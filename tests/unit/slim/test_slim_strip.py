@@ -11,6 +11,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 
 import pytest
 from slim_bundles import MODULES, record_row
@@ -43,7 +44,8 @@ def place(tree: BundleTree, path: Path) -> str:
 def tool(folder: Path, script: str) -> StripRules:
     """A strip of the test's own: a Python script that gets the file to read and the file to write."""
     program = folder / "strip.py"
-    program.write_text(f"#!{sys.executable}\nimport sys, struct\nsource, output = sys.argv[1:]\n{script}\n")
+    start = f"#!/bin/sh\n'''exec' {quote(sys.executable)} \"$0\" \"$@\"\n' '''\n"  # a `#!` takes no path with a space
+    program.write_text(f"{start}import sys, struct\nsource, output = sys.argv[1:]\n{script}\n")
     program.chmod(0o755)
     return StripRules(tool=StripTool(program=program, version="own", arguments=("{input}", "{output}")), keep=())
 
