@@ -56,7 +56,7 @@ def make_bundle(root: Path) -> BundleTree:
         path.write_text(text)
     tree.python.parent.mkdir(parents=True, exist_ok=True)
     packages = f'"$(dirname "$0")"/../{tree.site_packages.relative_to(tree.prefix)}'
-    tree.python.write_text(f'#!/bin/sh\nPYTHONPATH={quote(str(packages))} exec {quote(sys.executable)} "$@"\n')
+    tree.python.write_text(f'#!/bin/sh\nPYTHONPATH={packages} exec {quote(sys.executable)} "$@"\n')
     tree.python.chmod(0o755)
     return tree
 
