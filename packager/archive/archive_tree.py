@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import os
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -80,11 +81,15 @@ def archive_tree(
     workers = threads or os.cpu_count() or 1
     console.info(f"reading {root}")
     exclude = () if manifest_member is None else (manifest_member,)
-    manifest = scan(root, threads=workers, bundle=bundle, exclude=exclude, **_rules_of(target))
+    packing = packing_identity(level) if kind == "zip" else ""
+    with ThreadPoolExecutor(
+        max_workers=1, thread_name_prefix="reuse"
+    ) as aside:  # hashes the zip while the tree is read
+        finding = aside.submit(find_earlier, reuse, packing, console) if reuse and packing else None
+        manifest = scan(root, threads=workers, bundle=bundle, exclude=exclude, **_rules_of(target))
     if not manifest.entries and manifest_member is None:
         raise InputError("there is nothing in it", where=str(root), remedy="give the folder to archive")
-    if kind == "zip":
-        manifest = dataclasses.replace(manifest, packing=packing_identity(level))
+    manifest = dataclasses.replace(manifest, packing=packing)
     extra = {} if manifest_member is None else {manifest_member: manifest.to_json().encode()}
     common: dict[str, Any] = {"epoch": epoch, "console": console, "extra": extra}
     if kind == "dir":
@@ -92,9 +97,11 @@ def archive_tree(
     elif kind == "tar.zst":
         info = write_tar_zst(root, root_name, manifest, destination, level=level, threads=workers, **common)
     else:
-        earlier = find_earlier(reuse, manifest.packing, console) if reuse else None
-        packing: dict[str, Any] = {"level": level, "threads": workers, "memory": memory, "earlier": earlier}
-        info = write_zip(root, root_name, manifest, destination, **packing, **common)
+        earlier = finding.result() if finding else {}
+        info = write_zip(
+            root, root_name, manifest, destination,
+            level=level, threads=workers, memory=memory, earlier=earlier, **common,
+        )  # fmt: skip
     if kind != "zip" or info.size <= max_part_size:
         return _with_sidecars(destination, (info,), kind, manifest)
     try:

@@ -6,6 +6,7 @@ import hashlib
 import os
 import queue
 import threading
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
@@ -25,6 +26,7 @@ class Follower:
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
         self._told = 0
+        self.hashed = 0  # bytes
         self._ends: queue.SimpleQueue[int | None] = queue.SimpleQueue()
         self._error: Exception | None = None
         self._digest = hashlib.sha256()
@@ -65,7 +67,8 @@ class Follower:
     def _follow(self, path: Path) -> None:
         try:
             synced = 0
-            with path.open("rb") as written:
+            # without a buffer, which would read ahead into bytes that may still change, and keep them as they were
+            with path.open("rb", buffering=0) as written:
                 for end in iter(self._ends.get, None):
                     self._hash(written, end)
                     if end - synced >= _SYNC:
@@ -74,9 +77,10 @@ class Follower:
         except Exception as error:
             self._error = error
 
-    def _hash(self, written: BinaryIO, end: int) -> None:
-        while left := end - written.tell():
-            block = written.read(min(_BLOCK, left))
+    def _hash(self, written: FileIO, end: int) -> None:
+        while self.hashed < end:
+            block = written.read(min(_BLOCK, end - self.hashed))
             if not block:
                 raise OSError("the archive became shorter while it was written")
             self._digest.update(block)
+            self.hashed += len(block)

@@ -11,9 +11,9 @@ from typing import BinaryIO
 
 from packager.archive.codec import BLOCK, SAMPLE, SAMPLES, compress, compress_block, crc32, is_incompressible
 from packager.archive.manifest import Entry
+from packager.archive.tree_files import changed, read_whole, unreadable
 from packager.archive.zip_format import DEFLATED, STORED
 from packager.archive.zip_output import Piece
-from packager.errors import InputError
 
 _BATCH_BYTES = 2 * 1024 * 1024
 _BATCH_FILES = 64
@@ -74,15 +74,13 @@ def work(root: Path, job: Job, level: int) -> list[Packed]:
     entry = job.entries[0]
     last = job.start + BLOCK >= entry.size
     with _open(root, entry) as stream:
-        stream.seek(job.start)
-        data = _read(stream, min(BLOCK, entry.size - job.start), entry, at_end=last)
+        data = _read_block(stream, job.start, entry, last=last)
     packed = data if job.method == STORED else compress_block(data, level, last=last)
     return [dataclasses.replace(_packed(entry, job.method, data, packed, last=last), data=data)]
 
 
 def _pack_whole(root: Path, entry: Entry, level: int) -> Packed:
-    with _open(root, entry) as stream:
-        data = _read(stream, entry.size, entry, at_end=True)
+    data = read_whole(root, entry)
     check_content(entry, hashlib.sha256(data).hexdigest())
     if entry.size >= SAMPLE * SAMPLES:
         step = entry.size // SAMPLES
@@ -101,7 +99,7 @@ def _packed(entry: Entry, method: int, data: bytes, packed: bytes | bytearray, *
 def check_content(entry: Entry, sha256: str) -> None:
     """Raise InputError if the file's hash is no longer the one its entry has."""
     if sha256 != entry.sha256:
-        raise InputError("it changed while it was being archived", where=entry.path, remedy=_REMEDY)
+        raise changed(entry)
 
 
 def _samples(stream: BinaryIO, size: int) -> list[bytes]:
@@ -116,14 +114,13 @@ def _open(root: Path, entry: Entry) -> BinaryIO:
     try:
         return (root / entry.path).open("rb")
     except OSError as error:
-        raise InputError(f"it cannot be read: {error.strerror}", where=entry.path, remedy=_REMEDY) from error
+        raise unreadable(entry, error) from error
 
 
-def _read(stream: BinaryIO, size: int, entry: Entry, *, at_end: bool) -> bytes:
+def _read_block(stream: BinaryIO, start: int, entry: Entry, *, last: bool) -> bytes:
+    stream.seek(start)
+    size = min(BLOCK, entry.size - start)
     data = stream.read(size)
-    if len(data) != size or (at_end and stream.read(1)):
-        raise InputError("it changed while it was being archived", where=entry.path, remedy=_REMEDY)
+    if len(data) != size or (last and stream.read(1)):
+        raise changed(entry)
     return data
-
-
-_REMEDY = "let nothing write to the folder, and run again"

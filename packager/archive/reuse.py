@@ -6,14 +6,11 @@ earlier zip is believed only if SHA256SUMS beside it lists the hash it still has
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from packager.archive.checksums import NAME, read_checksums
-from packager.archive.zip_format import Member
 from packager.archive.zip_members import PlacedMember, read_members
 from packager.console import Console
 from packager.errors import InputError
@@ -27,12 +24,6 @@ class Earlier:
 
     archive: Path
     member: PlacedMember
-
-    def renamed(self, name: str, mode: int) -> Member:
-        return dataclasses.replace(self.member.as_member(), name=name.encode(), mode=mode)
-
-    def content_offset(self, stream: BinaryIO) -> int:
-        return self.member.content_offset(stream)
 
 
 def find_earlier(archive: Path, packing: str, console: Console) -> dict[str, Earlier]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from collections.abc import Collection, Iterator, Mapping
@@ -12,6 +13,7 @@ from typing import Any
 from packager.archive.manifest import Entry, Manifest, sort_key
 from packager.archive.names import case_collisions, link_faults, name_fault
 from packager.archive.pipeline import ordered
+from packager.archive.tree_files import read_whole, unreadable
 from packager.errors import InputError
 from packager.filesystem import sha256_file
 
@@ -41,7 +43,7 @@ def scan(
     files = [entry for entry in found if entry.kind == "file"]
 
     def hashes(batch: list[Entry]) -> list[tuple[str, str]]:
-        return [(entry.path, _sha256(root, entry.path)) for entry in batch]
+        return [(entry.path, _sha256(root, entry)) for entry in batch]
 
     results = ordered(_batches(files), hashes, threads=threads, budget=threads * 4, cost=lambda _: 1)
     with closing(results):
@@ -91,11 +93,13 @@ def _file(path: str, status: os.stat_result) -> Entry:
     return Entry(path=path, kind="file", mode=mode, size=status.st_size)
 
 
-def _sha256(root: Path, path: str) -> str:
+def _sha256(root: Path, entry: Entry) -> str:
+    if entry.size <= _BATCH_BYTES:
+        return hashlib.sha256(read_whole(root, entry)).hexdigest()
     try:
-        return sha256_file(root / path)
+        return sha256_file(root / entry.path)
     except OSError as error:
-        raise InputError(f"it cannot be read: {error.strerror}", where=path, remedy="make it readable") from error
+        raise unreadable(entry, error) from error
 
 
 def _check(entries: list[Entry], *, windows: bool, case_insensitive: bool) -> None:

@@ -89,7 +89,7 @@ def _write_part(
             if name in replaced:
                 output.add(prefix + name, mode=stat.S_IFREG | 0o644, method=DEFLATED, piece=replaced[name])
             else:
-                output.copy(member.as_member(), source, at=member.content_offset(source))
+                output.copy(member, source, name=prefix + name, mode=member.mode)
         count = output.finish()
         sha256 = follower.finish()
     return ArchiveInfo(path=path, size=path.stat().st_size, sha256=sha256, members=count)

@@ -18,12 +18,12 @@ from typing import BinaryIO, cast
 
 import zstandard
 
+from packager.archive.follower import Follower
 from packager.archive.levels import level_number, levels
 from packager.archive.manifest import Entry, Manifest, sort_key
 from packager.archive.publish import ArchiveInfo, published
-from packager.console import Advance, Console
-from packager.errors import InputError
-from packager.filesystem import sha256_file
+from packager.archive.tree_files import changed, read_whole, unreadable
+from packager.console import Console
 
 _COPY = 1024 * 1024
 _LINKED = 64 * 1024  # bytes that a repeated file has at least to become a hard link
@@ -52,31 +52,31 @@ def write_tar_zst(
     entries = sorted([*manifest.entries, *added], key=lambda entry: sort_key(entry.path))
     compressor = zstandard.ZstdCompressor(compression_params=_parameters(zstd_level(level), threads))
     needed = manifest.total_size + 2 * tarfile.BLOCKSIZE * len(entries)
-    with (
-        published(destination, needed=needed) as stream,
-        console.bar("tar.zst", manifest.total_size) as advance,
-        compressor.stream_writer(stream, closefd=False) as packed,
-        tarfile.TarFile(
-            fileobj=cast(BinaryIO, packed), mode="w", format=tarfile.PAX_FORMAT, copybufsize=_COPY, encoding="utf-8"
-        ) as archive,
-    ):
-        first: dict[tuple[str, int], str] = {}  # (sha256, mode) -> the member that has the content
-        for entry in entries:
-            info = _header(f"{root_name}/{entry.path}" if root_name else entry.path, entry, epoch)
-            is_large = entry.kind == "file" and entry.size >= _LINKED and entry.path not in small
-            earlier = first.setdefault((entry.sha256, entry.mode), info.name) if is_large else info.name
-            if earlier != info.name:
-                info.type, info.linkname, info.size = tarfile.LNKTYPE, earlier, 0
+    with published(destination, needed=needed) as stream, Follower(stream) as follower:
+        with (
+            console.bar("tar.zst", manifest.total_size) as advance,
+            compressor.stream_writer(stream, closefd=False) as packed,
+            tarfile.TarFile(
+                fileobj=cast(BinaryIO, packed), mode="w", format=tarfile.PAX_FORMAT, copybufsize=_COPY, encoding="utf-8"
+            ) as archive,
+        ):
+            first: dict[tuple[str, int], str] = {}  # (sha256, mode) -> the member that has the content
+            for entry in entries:
+                info = _header(f"{root_name}/{entry.path}" if root_name else entry.path, entry, epoch)
+                is_large = entry.kind == "file" and entry.size >= _LINKED and entry.path not in small
+                earlier = first.setdefault((entry.sha256, entry.mode), info.name) if is_large else info.name
+                if earlier != info.name:
+                    info.type, info.linkname, info.size = tarfile.LNKTYPE, earlier, 0
+                if entry.kind != "file" or earlier != info.name:
+                    archive.addfile(info)
+                elif entry.path in small:
+                    archive.addfile(info, io.BytesIO(small[entry.path]))
+                else:
+                    _add_file(archive, info, root, entry)
                 advance(entry.size)
-            if entry.kind != "file" or earlier != info.name:
-                archive.addfile(info)
-            elif entry.path in small:
-                archive.addfile(info, io.BytesIO(small[entry.path]))
-            else:
-                _add_file(archive, info, root / entry.path, entry, advance)
-    return ArchiveInfo(
-        path=destination, size=destination.stat().st_size, sha256=sha256_file(destination), members=len(entries)
-    )
+                follower.settled(stream.tell())
+        sha256 = follower.finish()
+    return ArchiveInfo(path=destination, size=destination.stat().st_size, sha256=sha256, members=len(entries))
 
 
 def _parameters(level: int, threads: int) -> zstandard.ZstdCompressionParameters:
@@ -103,6 +103,31 @@ def _header(name: str, entry: Entry, epoch: int) -> tarfile.TarInfo:
     return info
 
 
+def _add_file(archive: tarfile.TarFile, info: tarfile.TarInfo, root: Path, entry: Entry) -> None:
+    if entry.size <= _COPY:
+        content = read_whole(root, entry)
+        sha256 = hashlib.sha256(content).hexdigest()
+        archive.addfile(info, io.BytesIO(content))
+    else:
+        sha256 = _add_large(archive, info, root / entry.path, entry)
+    if sha256 != entry.sha256:
+        raise changed(entry)
+
+
+def _add_large(archive: tarfile.TarFile, info: tarfile.TarInfo, path: Path, entry: Entry) -> str:
+    """Its hash in hex, of what was added."""
+    try:
+        stream = path.open("rb")
+    except OSError as error:
+        raise unreadable(entry, error) from error
+    with stream:
+        if path.stat().st_size != entry.size:
+            raise changed(entry)
+        hashing = _Hashing(stream)
+        archive.addfile(info, cast(BinaryIO, hashing))
+    return hashing.digest.hexdigest()
+
+
 class _Hashing:
     """What is read of `stream`, with its hash."""
 
@@ -114,22 +139,3 @@ class _Hashing:
         block = self._stream.read(size)
         self.digest.update(block)
         return block
-
-
-def _add_file(archive: tarfile.TarFile, info: tarfile.TarInfo, path: Path, entry: Entry, advance: Advance) -> None:
-    changed = InputError("it changed while it was being archived", where=entry.path, remedy=_REMEDY)
-    try:
-        stream = path.open("rb")
-    except OSError as error:
-        raise changed from error
-    with stream:
-        if path.stat().st_size != entry.size:
-            raise changed
-        hashing = _Hashing(stream)
-        archive.addfile(info, cast(BinaryIO, hashing))
-    if hashing.digest.hexdigest() != entry.sha256:
-        raise changed
-    advance(entry.size)
-
-
-_REMEDY = "let nothing write to the folder, and run again"

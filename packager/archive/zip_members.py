@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from packager.archive.zip_format import LOCAL_HEADER_SIZE, Member
+from packager.archive.zip_format import LOCAL_HEADER_SIZE
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,24 +24,12 @@ class PlacedMember:
     packed_size: int
     offset: int
 
-    def as_member(self) -> Member:
-        """What the headers of a copy tell; time and offset are the copy's own."""
-        return Member(
-            name=self.name,
-            mode=self.mode,
-            dos_time=0,
-            method=self.method,
-            crc=self.crc,
-            size=self.size,
-            packed_size=self.packed_size,
-            offset=0,
-        )
-
-    def content_offset(self, stream: BinaryIO) -> int:
-        """Where in the zip `stream` the packed bytes begin: after the local header, whose length it tells itself."""
+    def local_header(self, stream: BinaryIO) -> bytes:
+        """Its local header in the zip `stream`, which tells its own length; the packed bytes follow it."""
         stream.seek(self.offset)
-        name_size, extra_size = struct.unpack("<HH", stream.read(LOCAL_HEADER_SIZE)[26:])
-        return self.offset + LOCAL_HEADER_SIZE + int(name_size) + int(extra_size)
+        fixed = stream.read(LOCAL_HEADER_SIZE)
+        name_size, extra_size = struct.unpack_from("<HH", fixed, 26)
+        return fixed + stream.read(name_size + extra_size)
 
 
 def read_members(archive: Path) -> tuple[PlacedMember, ...]:

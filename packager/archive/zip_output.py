@@ -11,8 +11,10 @@ from typing import BinaryIO
 
 from packager.archive.codec import crc32_joined
 from packager.archive.zip_format import Member, central_header, dos_time, end_records, local_header
+from packager.archive.zip_members import PlacedMember
 
 _COPY = 1024 * 1024
+_PUT_OFF = 16 * 1024 * 1024  # bytes copied in one go, about: others wait for them
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,6 +34,15 @@ class Placed:
     at: int
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Range:
+    """Bytes of a file that come next in the zip."""
+
+    source: BinaryIO
+    start: int
+    end: int
+
+
 class ZipOutput:
     """Writes local headers and contents as members come, and the central directory at the end.
 
@@ -45,11 +56,14 @@ class ZipOutput:
         self._dos_time = dos_time(epoch)
         self._members: list[Member] = []
         self._offset = 0
+        self._put_off: _Range | None = None
 
     def add(self, name: str, *, mode: int, method: int, piece: Piece) -> None:
         """Add a member whose content is one piece. `mode` includes the kind (stat.S_IF*)."""
-        member = self._member(name, mode=mode, method=method, size=piece.size)
-        member = dataclasses.replace(member, crc=piece.crc, packed_size=len(piece.packed))
+        self._copy_put_off()
+        member = self._member(
+            name, mode=mode, method=method, size=piece.size, crc=piece.crc, packed_size=len(piece.packed)
+        )
         header = local_header(member)
         self._stream.write(header)
         self._stream.write(piece.packed)
@@ -60,6 +74,7 @@ class ZipOutput:
 
         `size` is known beforehand. Raises ValueError if the pieces do not add up to it.
         """
+        self._copy_put_off()
         member = self._member(name, mode=mode, method=method, size=size)
         header = local_header(member)
         self._stream.write(header)
@@ -77,23 +92,33 @@ class ZipOutput:
         self._stream.seek(0, os.SEEK_END)
         self._append(member, len(header))
 
-    def copy(self, member: Member, source: BinaryIO, *, at: int) -> None:
-        """Add a member packed already, whose packed bytes begin at `at` in `source`; `member.offset` is replaced."""
-        member = dataclasses.replace(member, offset=self._offset, dos_time=self._dos_time)
-        header = local_header(member)
-        self._stream.write(header)
-        source.seek(at)
-        left = member.packed_size
-        while left:
-            block = source.read(min(left, _COPY))
-            if not block:
-                raise ValueError(f"{member.name!r}: {left} packed bytes are missing")
-            self._stream.write(block)
-            left -= len(block)
+    def copy(self, placed: PlacedMember, source: BinaryIO, *, name: str, mode: int) -> None:
+        """Add, as `name` and with `mode`, a member packed already in the zip `source`.
+
+        Members that lie in `source` one after the other, with the headers they get here, are copied in one go: the
+        bytes come with a later call.
+        """
+        member = self._member(
+            name, mode=mode, method=placed.method, size=placed.size, crc=placed.crc, packed_size=placed.packed_size
+        )
+        header, there = local_header(member), placed.local_header(source)
+        start = placed.offset
+        if header != there:
+            self._copy_put_off()
+            self._stream.write(header)
+            start += len(there)
+        end = placed.offset + len(there) + placed.packed_size
+        before = self._put_off
+        if before and before.source is source and before.end == start:
+            self._put_off = _Range(source=source, start=before.start, end=end)
+        else:
+            self._copy_put_off()
+            self._put_off = _Range(source=source, start=start, end=end)
         self._append(member, len(header))
 
     def repeat(self, name: str, *, mode: int, of: Placed) -> None:
         """Add a file with the content of one added before, whose packed bytes are copied from there."""
+        self._copy_put_off()
         member = dataclasses.replace(of.member, name=name.encode(), mode=mode, offset=self._offset)
         header = local_header(member)
         self._stream.write(header)
@@ -109,15 +134,15 @@ class ZipOutput:
         """The member added last."""
         return self._last
 
-    def _member(self, name: str, *, mode: int, method: int, size: int) -> Member:
+    def _member(self, name: str, *, mode: int, method: int, size: int, crc: int = 0, packed_size: int = 0) -> Member:
         return Member(
             name=(name + "/" if stat.S_ISDIR(mode) else name).encode(),
             mode=mode,
             dos_time=self._dos_time,
             method=method,
-            crc=0,
+            crc=crc,
             size=size,
-            packed_size=0,
+            packed_size=packed_size,
             offset=self._offset,
         )
 
@@ -125,10 +150,28 @@ class ZipOutput:
         self._members.append(member)
         self._last = Placed(member=member, at=self._offset + header_size)
         self._offset += header_size + member.packed_size
+        if self._put_off is None:
+            self._settled(self._offset)
+        elif self._put_off.end - self._put_off.start >= _PUT_OFF:
+            self._copy_put_off()
+
+    def _copy_put_off(self) -> None:
+        if self._put_off is None:
+            return
+        source, left = self._put_off.source, self._put_off.end - self._put_off.start
+        source.seek(self._put_off.start)
+        while left:
+            block = source.read(min(left, _COPY))
+            if not block:
+                raise ValueError(f"{source.name}: {left} packed bytes are missing")
+            self._stream.write(block)
+            left -= len(block)
+        self._put_off = None
         self._settled(self._offset)
 
     def finish(self) -> int:
         """Write the central directory and return how many members there are."""
+        self._copy_put_off()
         directory_size = 0
         for member in self._members:
             header = central_header(member)

@@ -8,7 +8,9 @@ import itertools
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 from packager.archive import packing
 from packager.archive.codec import BLOCK, compress, crc32, deflate_level
@@ -47,13 +49,11 @@ def write_zip(
     path, that are not in the tree; `earlier` are contents packed already, by sha256. `level` is fast, default, max or 1
     to 12; `memory` bounds, in bytes, what is read and packed ahead; `epoch` is every member's time. The bytes depend on
     the manifest, the contents, `root_name`, `level`, `epoch` and `extra` alone; a content that several files have is
-    packed once. Raises InputError if a file changed,
-    NoSpaceError if the disk is full.
+    packed once. Raises InputError if a file changed, NoSpaceError if the disk is full.
     """
     number = deflate_level(level)
     small = {path: _packed_bytes(path, content, number) for path, content in (extra or {}).items()}
     entries = sorted([*manifest.entries, *(packed.entry for packed in small.values())], key=lambda e: sort_key(e.path))
-    prefix = f"{root_name}/" if root_name else ""
     known = earlier or {}
     results = ordered(
         packing.jobs(root, _first_of_each(entry for entry in manifest.entries if entry.sha256 not in known)),
@@ -71,28 +71,75 @@ def write_zip(
     ):
         sources = {path: opened.enter_context(path.open("rb")) for path in {item.archive for item in known.values()}}
         output = ZipOutput(stream, epoch=epoch, settled=follower.settled)
-        written: dict[str, Placed] = {}  # by sha256
         with console.bar("zip", manifest.total_size) as advance:
-            packed = itertools.chain.from_iterable(results)
+            members = _Members(
+                output=output,
+                prefix=f"{root_name}/" if root_name else "",
+                packed=itertools.chain.from_iterable(results),
+                small=small,
+                known=known,
+                sources=sources,
+                advance=advance,
+            )
             for entry in entries:
-                if entry.kind != "file":
-                    _add_without_content(output, prefix, entry)
-                elif entry.path in small:
-                    _add(output, prefix, small[entry.path], packed, advance)
-                elif copied := known.get(entry.sha256):
-                    source = sources[copied.archive]
-                    member = copied.renamed(prefix + entry.path, stat.S_IFREG | entry.mode)
-                    output.copy(member, source, at=copied.content_offset(source))
-                    advance(entry.size)
-                elif entry.sha256 in written:
-                    output.repeat(prefix + entry.path, mode=stat.S_IFREG | entry.mode, of=written[entry.sha256])
-                    advance(entry.size)
-                else:
-                    _add(output, prefix, next(packed), packed, advance)
-                    written[entry.sha256] = output.last
-        members = output.finish()
+                members.add(entry)
+        count = output.finish()
         sha256 = follower.finish()
-    return ArchiveInfo(path=destination, size=destination.stat().st_size, sha256=sha256, members=members)
+    return ArchiveInfo(path=destination, size=destination.stat().st_size, sha256=sha256, members=count)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Members:
+    """Adds one entry after the other to `output`, each in the cheapest way there is.
+
+    `packed` comes in the order of the entries that no other way takes; `small` by path, `known` by sha256.
+    """
+
+    output: ZipOutput
+    prefix: str
+    packed: Iterator[Packed]
+    small: Mapping[str, Packed]
+    known: Mapping[str, Earlier]
+    sources: Mapping[Path, BinaryIO]
+    advance: Advance
+    written: dict[str, Placed] = field(default_factory=dict)  # by sha256
+
+    def add(self, entry: Entry) -> None:
+        name, mode = self.prefix + entry.path, _KINDS[entry.kind] | entry.mode
+        if entry.kind != "file":
+            content = entry.target.encode()
+            piece = Piece(crc=crc32(content), size=len(content), packed=content)
+            self.output.add(name, mode=mode, method=STORED, piece=piece)
+        elif entry.path in self.small:
+            self._add_packed(name, mode, self.small[entry.path])
+        elif copied := self.known.get(entry.sha256):
+            self.output.copy(copied.member, self.sources[copied.archive], name=name, mode=mode)
+            self.advance(entry.size)
+        elif entry.sha256 in self.written:
+            self.output.repeat(name, mode=mode, of=self.written[entry.sha256])
+            self.advance(entry.size)
+        else:
+            self._add_packed(name, mode, next(self.packed))
+            self.written[entry.sha256] = self.output.last
+
+    def _add_packed(self, name: str, mode: int, first: Packed) -> None:
+        if first.last:
+            self.output.add(name, mode=mode, method=first.method, piece=first.piece)
+            self.advance(first.entry.size)
+        else:
+            pieces = self._pieces(first)
+            self.output.add_pieces(name, mode=mode, method=first.method, size=first.entry.size, pieces=pieces)
+
+    def _pieces(self, packed: Packed) -> Iterator[Piece]:
+        digest = hashlib.sha256()
+        while True:
+            yield packed.piece
+            digest.update(packed.data)
+            self.advance(packed.piece.size)
+            if packed.last:
+                packing.check_content(packed.entry, digest.hexdigest())
+                return
+            packed = next(self.packed)
 
 
 def _first_of_each(entries: Iterable[Entry]) -> Iterator[Entry]:
@@ -108,31 +155,3 @@ def _packed_bytes(path: str, content: bytes, level: int) -> Packed:
     entry = Entry(path=path, kind="file", mode=0o644, size=len(content))
     piece = Piece(crc=crc32(content), size=len(content), packed=compress(content, level))
     return Packed(entry=entry, method=DEFLATED, piece=piece, last=True)
-
-
-def _add_without_content(output: ZipOutput, prefix: str, entry: Entry) -> None:
-    content = entry.target.encode()
-    piece = Piece(crc=crc32(content), size=len(content), packed=content)
-    output.add(prefix + entry.path, mode=_KINDS[entry.kind] | entry.mode, method=STORED, piece=piece)
-
-
-def _add(output: ZipOutput, prefix: str, first: Packed, rest: Iterator[Packed], advance: Advance) -> None:
-    entry = first.entry
-    mode = _KINDS[entry.kind] | entry.mode
-    if first.last:
-        output.add(prefix + entry.path, mode=mode, method=first.method, piece=first.piece)
-        advance(entry.size)
-        return
-
-    def pieces() -> Iterator[Piece]:
-        packed, digest = first, hashlib.sha256()
-        while True:
-            yield packed.piece
-            digest.update(packed.data)
-            advance(packed.piece.size)
-            if packed.last:
-                packing.check_content(entry, digest.hexdigest())
-                return
-            packed = next(rest)
-
-    output.add_pieces(prefix + entry.path, mode=mode, method=first.method, size=entry.size, pieces=pieces())
