@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from archive_trees import EPOCH
@@ -19,13 +20,22 @@ from packager.errors import InputError
 from packager.filesystem import sha256_file
 
 
-def pack(root: Path, folder: Path, *, reuse: Path | None = None, level: str = "fast", **more: int) -> Archived:
+def pack(
+    root: Path,
+    folder: Path,
+    *,
+    reuse: Path | None = None,
+    level: str = "fast",
+    root_name: str = "b",
+    epoch: int = EPOCH,
+    **more: int,
+) -> Archived:
     return archive_tree(
         root,
         folder / "b-1.zip",
         console=Console(quiet=True, stream=io.StringIO()),
-        epoch=EPOCH,
-        root_name="b",
+        epoch=epoch,
+        root_name=root_name,
         manifest_member="portable/manifest.json",
         level=level,
         reuse=reuse,
@@ -83,6 +93,18 @@ def test_parts_from_a_whole_zip_and_from_parts_are_those_of_a_full_run(
         again = pack(changed, tmp_path / f"again{number}", reuse=old.path, **sizes)
         assert [info.sha256 for info in again.archives] == [info.sha256 for info in full.archives]
         assert sorted(packed_paths) == ["README.txt", "new.txt"]
+
+
+@pytest.mark.parametrize("other", [{"root_name": "renamed"}, {"root_name": ""}, {"epoch": EPOCH + 86400}])
+def test_members_with_other_headers_are_reused_too(
+    other: dict[str, Any], tree: Path, changed: Path, tmp_path: Path, packed_paths: list[str]
+) -> None:
+    full = pack(changed, tmp_path / "full", **other)
+    old = pack(tree, tmp_path / "old")
+    packed_paths.clear()
+    again = pack(changed, tmp_path / "again", reuse=old.archive.path, **other)
+    assert again.archive.path.read_bytes() == full.archive.path.read_bytes()
+    assert sorted(packed_paths) == ["README.txt", "new.txt"]
 
 
 def _flip_a_byte(archive: Path) -> None:
