@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -66,6 +67,24 @@ def resolve(
         repositories=repositories,
         packages=(),
     )
+    common: dict[str, Any] = {"target": target, "origins": origins, "previous": previous, "upgrade": upgrade}
+    lock = _with_packages(recipe, lock, work=work, console=console, **common)
+    additions = settle_additions(recipe, lock, folder=work / "additions", console=console, **common)
+    return replace(lock, additions=additions)
+
+
+def _with_packages(
+    recipe: Recipe,
+    lock: Lock,
+    *,
+    target: Target,
+    origins: Origins,
+    work: Path,
+    console: Console,
+    previous: Lock | None,
+    upgrade: Collection[str],
+) -> Lock:
+    """`lock` with all that its repositories and the recipe ask for, settled in one resolution."""
     asked, removed = read_wishes(
         lock, recipe, target=target, origins=origins, folder=work / "checkouts", console=console
     )
@@ -87,27 +106,16 @@ def resolve(
     for decision in settled.decisions:
         console.warn(str(decision))
     counts = f"{len(settled.packages)} packages, {len(settled.decisions)} conflicts settled"
-    console.info(f"{len(repositories)} repositories, {counts}")
+    console.info(f"{len(lock.repositories)} repositories, {counts}")
     for field in (PYTHON_PACKAGES, "constraints", "overrides"):
         asked += _recipe_wishes(recipe, field, getattr(recipe, field))
-    lock = replace(
+    return replace(
         lock,
         packages=settled.packages,
         asked=tuple(asked),
         decisions=settled.decisions,
         removed=tuple(removed),
     )
-    additions = settle_additions(
-        recipe,
-        lock,
-        target=target,
-        origins=origins,
-        folder=work / "additions",
-        console=console,
-        previous=previous,
-        upgrade=upgrade,
-    )
-    return replace(lock, additions=additions)
 
 
 def read_wishes(
