@@ -11,7 +11,6 @@ is read whole before the first turn, so that all find it in the cache.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import os
 import shutil
 import subprocess
@@ -22,9 +21,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from archive_trees import changed_copy, many_small_files, over_four_gib
+from archive_trees import change, many_small_files, over_four_gib
 
-from packager.filesystem import tree_digest
+from packager.filesystem import sha256_file, tree_digest
 
 _MB = 1_000_000
 
@@ -32,12 +31,14 @@ _OURS = """
 import os, sys
 from pathlib import Path
 from packager.archive.archive_tree import archive_tree
+from packager.archive.hash_memory import HashMemory
 from packager.console import Console
-root, archive, level, threads, reuse = sys.argv[1:]
+root, archive, level, threads, reuse, hashes = sys.argv[1:]
 if threads == "1" and hasattr(os, "sched_setaffinity"):
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 archive_tree(Path(root), Path(archive), console=Console(quiet=True), epoch=1700000000, level=level,
-             threads=int(threads) or None, max_part_size=2**63, reuse=Path(reuse) if reuse else None)
+             threads=int(threads) or None, max_part_size=2**63, reuse=Path(reuse) if reuse else None,
+             hashes=HashMemory(Path(hashes)) if hashes else None)
 """
 
 _ZIPFILE = """
@@ -83,7 +84,7 @@ class Figures:
 def _ours(
     name: str, level: str, threads: int = 0, *, suffix: str = ".zip", rival: str = "", long: bool = False
 ) -> Contender:
-    command = (sys.executable, "-c", _OURS, "{root}", "{archive}", level, str(threads), "")
+    command = (sys.executable, "-c", _OURS, "{root}", "{archive}", level, str(threads), "", "")
     return Contender(name=name, suffix=suffix, command=command, rival=rival, long=long)
 
 
@@ -192,31 +193,41 @@ def bench(root: Path, contenders: Sequence[Contender], work: Path | None) -> str
 
 
 def bench_reuse(root: Path, work: Path | None, level: str) -> str:
-    """A full run, a run that reuses its zip after 1 % of the bytes changed, and copies of the zip, plain and proved.
+    """A full run after 1 % of the bytes changed, runs that reuse the zip before, and copies of it, plain and proved.
 
-    Raises RuntimeError if the reusing run does not give the bytes of a full one.
+    What changes is a copy of `root`. The tree and the zip before are known to one of the runs, as they are when a tree
+    is archived again where it lies; to the other neither is. Raises RuntimeError unless all give the same bytes.
     """
     with tempfile.TemporaryDirectory(dir=work) as scratch:
         folder = Path(scratch)
-        changed = changed_copy(root, folder / "changed")
-        total = sum(path.stat().st_size for path in root.rglob("*") if path.is_file() and not path.is_symlink())
-        old, full, again, copy = (folder / name / "archive.zip" for name in ("old", "full", "again", "copy"))
-        copy.parent.mkdir()
-        ours = (sys.executable, "-c", _OURS, "{root}", "{archive}", level, "0")
-        measure(Contender(name="the zip before", command=(*ours, "")), root, old)
-        name = f"ours zip {level}, --reuse"
-        reusing = Contender(name=name, command=(*ours, str(old)))
-        fresh = Contender(name=f"ours zip {level}, full run", command=(*ours, ""), rival=name)
-        plain = Contender(name="cp of the zip", command=("cp", str(old), "{archive}"), needs=("cp",), rival=name)
-        proved = Contender(
-            name="cp, sync, sha256sum of the zip",
-            command=("sh", "-c", _COPY_PROVED, "sh", str(old), "{archive}"),
-            needs=("cp", "sync", "sha256sum"),
-            rival=name,
+        tree = folder / "tree"
+        shutil.copytree(root, tree, symlinks=True)
+        total = sum(path.stat().st_size for path in tree.rglob("*") if path.is_file() and not path.is_symlink())
+        old, full, known, anew, copy = (
+            folder / name / "archive.zip" for name in ("old", "full", "known", "anew", "cp")
         )
-        places = ((fresh, full), (reusing, again), (plain, copy), (proved, copy))
-        rows = [(contender, measure(contender, folder / "changed", place)) for contender, place in places]
-        if len({hashlib.sha256(path.read_bytes()).hexdigest() for path in (full, again)}) != 1:
+        copy.parent.mkdir()
+        hashes = str(folder / "hashes.json")
+        ours = (sys.executable, "-c", _OURS, "{root}", "{archive}", level, "0")
+        measure(Contender(name="the zip before", command=(*ours, "", hashes)), tree, old)
+        changed = change(tree)
+        name = f"ours zip {level}, --reuse"
+        contenders = (
+            (Contender(name=name, command=(*ours, str(old), hashes)), known),
+            (Contender(name=f"{name}, nothing known", command=(*ours, str(old), ""), rival=name), anew),
+            (Contender(name=f"ours zip {level}, full run", command=(*ours, "", ""), rival=name), full),
+            (Contender(name="cp of the zip", command=("cp", str(old), "{archive}"), needs=("cp",), rival=name), copy),
+            (
+                Contender(
+                    name="cp, sync, sha256sum of the zip",
+                    command=("sh", "-c", _COPY_PROVED, "sh", str(old), "{archive}"),
+                    rival=name,
+                ),
+                copy,
+            ),
+        )
+        rows = [(contender, measure(contender, tree, place)) for contender, place in contenders]
+        if len({sha256_file(path) for path in (full, known, anew)}) != 1:
             raise RuntimeError("--reuse gave other bytes than a full run")
     return f"\n--reuse, {changed / total:.1%} of {total / _MB:.0f} MB changed\n\n{table(rows, total)}"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import random
 import sysconfig
 from pathlib import Path
@@ -38,29 +37,18 @@ def over_four_gib(root: Path) -> Path:
     return root
 
 
-def changed_copy(root: Path, copy: Path, share: float = 0.01) -> int:
-    """`root` again at `copy`, files that stay as hard links; new contents for files of `share` of all bytes.
+def change(root: Path, share: float = 0.01) -> int:
+    """Write other contents, of the same sizes, to files of `root` that hold `share` of all bytes.
 
     Returns the bytes that changed. Which files change follows from the hashes of their names.
     """
     files = [path for path in root.rglob("*") if path.is_file() and not path.is_symlink()]
     left = int(sum(path.stat().st_size for path in files) * share)
-    chosen, changed = set(), 0
+    changed = 0
     for path in sorted(files, key=lambda path: hashlib.sha256(path.relative_to(root).as_posix().encode()).digest()):
         size = path.stat().st_size
         if 0 < size <= left:
-            chosen.add(path)
+            path.write_bytes(bytes(byte ^ 1 for byte in path.read_bytes()))
             left -= size
             changed += size
-    for path in root.rglob("*"):
-        place = copy / path.relative_to(root)
-        if path.is_dir() and not path.is_symlink():
-            place.mkdir(parents=True, exist_ok=True)
-            continue
-        place.parent.mkdir(parents=True, exist_ok=True)
-        if path in chosen:
-            place.write_bytes(bytes(byte ^ 1 for byte in path.read_bytes()))
-            place.chmod(path.stat().st_mode)
-        else:
-            os.link(path, place, follow_symlinks=False)
     return changed

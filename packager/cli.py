@@ -273,6 +273,9 @@ def _add_tree_commands(add: Callable[[str, Command, str], argparse.ArgumentParse
     added.add_argument("--level", choices=("fast", "default", "max"), default="default", help="how hard to compress")
     _add_zip_options(added)
     added.add_argument("--threads", type=int, metavar="N", help="processors to use (default: all)")
+    added.add_argument(
+        "--memory", metavar="SIZE", help="what is read and packed ahead of the writing, at most (default: 512MiB)"
+    )
     added = add("extract", commands.extract, "unpack an archive, refusing anything that would leave the folder")
     added.add_argument("archive", type=Path, metavar="FILE")
     added.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder to unpack into")
