@@ -31,14 +31,12 @@ _OURS = """
 import os, sys
 from pathlib import Path
 from packager.archive.archive_tree import archive_tree
-from packager.archive.hash_memory import HashMemory
 from packager.console import Console
-root, archive, level, threads, reuse, hashes = sys.argv[1:]
+root, archive, level, threads, reuse = sys.argv[1:]
 if threads == "1" and hasattr(os, "sched_setaffinity"):
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 archive_tree(Path(root), Path(archive), console=Console(quiet=True), epoch=1700000000, level=level,
-             threads=int(threads) or None, max_part_size=2**63, reuse=Path(reuse) if reuse else None,
-             hashes=HashMemory(Path(hashes)) if hashes else None)
+             threads=int(threads) or None, max_part_size=2**63, reuse=Path(reuse) if reuse else None)
 """
 
 _ZIPFILE = """
@@ -84,7 +82,7 @@ class Figures:
 def _ours(
     name: str, level: str, threads: int = 0, *, suffix: str = ".zip", rival: str = "", long: bool = False
 ) -> Contender:
-    command = (sys.executable, "-c", _OURS, "{root}", "{archive}", level, str(threads), "", "")
+    command = (sys.executable, "-c", _OURS, "{root}", "{archive}", level, str(threads), "")
     return Contender(name=name, suffix=suffix, command=command, rival=rival, long=long)
 
 
@@ -193,41 +191,32 @@ def bench(root: Path, contenders: Sequence[Contender], work: Path | None) -> str
 
 
 def bench_reuse(root: Path, work: Path | None, level: str) -> str:
-    """A full run after 1 % of the bytes changed, runs that reuse the zip before, and copies of it, plain and proved.
+    """A full run after 1 % of the bytes changed, one that reuses the zip before, and copies of that, plain and proved.
 
-    What changes is a copy of `root`. The tree and the zip before are known to one of the runs, as they are when a tree
-    is archived again where it lies; to the other neither is. Raises RuntimeError unless all give the same bytes.
+    What changes is a copy of `root`. Raises RuntimeError if the reusing run does not give the bytes of the full one.
     """
     with tempfile.TemporaryDirectory(dir=work) as scratch:
         folder = Path(scratch)
         tree = folder / "tree"
         shutil.copytree(root, tree, symlinks=True)
         total = sum(path.stat().st_size for path in tree.rglob("*") if path.is_file() and not path.is_symlink())
-        old, full, known, anew, copy = (
-            folder / name / "archive.zip" for name in ("old", "full", "known", "anew", "cp")
-        )
+        old, full, again, copy = (folder / name / "archive.zip" for name in ("old", "full", "again", "copy"))
         copy.parent.mkdir()
-        hashes = str(folder / "hashes.json")
         ours = (sys.executable, "-c", _OURS, "{root}", "{archive}", level, "0")
-        measure(Contender(name="the zip before", command=(*ours, "", hashes)), tree, old)
+        measure(Contender(name="the zip before", command=(*ours, "")), tree, old)
         changed = change(tree)
         name = f"ours zip {level}, --reuse"
-        contenders = (
-            (Contender(name=name, command=(*ours, str(old), hashes)), known),
-            (Contender(name=f"{name}, nothing known", command=(*ours, str(old), ""), rival=name), anew),
-            (Contender(name=f"ours zip {level}, full run", command=(*ours, "", ""), rival=name), full),
-            (Contender(name="cp of the zip", command=("cp", str(old), "{archive}"), needs=("cp",), rival=name), copy),
-            (
-                Contender(
-                    name="cp, sync, sha256sum of the zip",
-                    command=("sh", "-c", _COPY_PROVED, "sh", str(old), "{archive}"),
-                    rival=name,
-                ),
-                copy,
-            ),
+        reusing = Contender(name=name, command=(*ours, str(old)))
+        fresh = Contender(name=f"ours zip {level}, full run", command=(*ours, ""), rival=name)
+        plain = Contender(name="cp of the zip", command=("cp", str(old), "{archive}"), rival=name)
+        proved = Contender(
+            name="cp, sync, sha256sum of the zip",
+            command=("sh", "-c", _COPY_PROVED, "sh", str(old), "{archive}"),
+            rival=name,
         )
-        rows = [(contender, measure(contender, tree, place)) for contender, place in contenders]
-        if len({sha256_file(path) for path in (full, known, anew)}) != 1:
+        places = ((fresh, full), (reusing, again), (plain, copy), (proved, copy))
+        rows = [(contender, measure(contender, tree, place)) for contender, place in places]
+        if sha256_file(full) != sha256_file(again):
             raise RuntimeError("--reuse gave other bytes than a full run")
     return f"\n--reuse, {changed / total:.1%} of {total / _MB:.0f} MB changed\n\n{table(rows, total)}"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import stat
 import sysconfig
 from pathlib import Path
 
@@ -48,6 +49,7 @@ def change(root: Path, share: float = 0.01) -> int:
     for path in sorted(files, key=lambda path: hashlib.sha256(path.relative_to(root).as_posix().encode()).digest()):
         size = path.stat().st_size
         if 0 < size <= left:
+            path.chmod(path.stat().st_mode | stat.S_IWUSR)
             path.write_bytes(bytes(byte ^ 1 for byte in path.read_bytes()))
             left -= size
             changed += size

@@ -16,14 +16,13 @@ from packager.archive.admission import Limits
 from packager.archive.archive_tree import archive_tree, source_date_epoch
 from packager.archive.checksums import mismatches
 from packager.archive.extract import extract as extract_archive
-from packager.archive.hash_memory import memory_for
 from packager.archive.zip_writer import MEMORY
 from packager.build import build as build_bundle
 from packager.build import lock_recipe, plan_build, undo_clean_up
 from packager.command_options import options_of, recipe_of, settle_accelerator, use_gathered
 from packager.console import Console, format_bytes
 from packager.errors import InputError, ProofError
-from packager.fetch.cache import Cache, default_cache_root, hash_cache, oracle_cache
+from packager.fetch.cache import Cache, default_cache_root, oracle_cache
 from packager.gathering.gather import gather
 from packager.lock import Lock
 from packager.models import folder_warnings
@@ -216,7 +215,6 @@ def archive(words: Namespace, console: Console) -> Result:
         level=words.level,
         threads=words.threads,
         reuse=words.reuse,
-        hashes=memory_for(hash_cache(), words.folder),
         memory=parse_size(words.memory, where="--memory") if words.memory else MEMORY,
         max_part_size=parse_size(words.max_part_size or MAX_PART_SIZE, where="--max-part-size"),
     )

@@ -16,7 +16,6 @@ from packager import cleanup, helpers, prefix_files, release, slim
 from packager.archive.admission import Limits as UnpackLimits
 from packager.archive.archive_tree import archive_tree, source_date_epoch
 from packager.archive.extract import extract
-from packager.archive.hash_memory import HashMemory
 from packager.baseline_memory import remembered_baseline
 from packager.binaries import elf
 from packager.bundle import MANIFEST_NAME, BundleTree
@@ -187,7 +186,6 @@ class Stages:
                 max_part_size=self.recipe.archive.max_part_size,
                 is_first=release.is_first_part,
                 reuse=earlier,
-                hashes=HashMemory(self.work / "hashes.json"),
                 epoch=self.epoch,
                 console=self.console,
             )

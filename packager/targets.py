@@ -134,10 +134,6 @@ def get(name: str) -> Target:
         ) from None
 
 
-# Whether st_ctime is the time of the last change, which no program can set (POSIX), and not that of creation.
-HAS_CHANGE_TIME = sys.platform != "win32"
-
-
 def current() -> Target:
     """The target of the machine this runs on."""
     os_name = _OS_NAMES.get(sys.platform, sys.platform)

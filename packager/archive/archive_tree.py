@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,7 +14,6 @@ from typing import Any, Literal
 from packager.archive.checksums import update_checksums
 from packager.archive.codec import packing_identity
 from packager.archive.directory_writer import write_directory
-from packager.archive.hash_memory import HashMemory
 from packager.archive.manifest import Manifest
 from packager.archive.names import name_fault
 from packager.archive.publish import ArchiveInfo
@@ -66,7 +64,6 @@ def archive_tree(
     max_part_size: int = MAX_PART_SIZE,
     is_first: Callable[[str], bool] = lambda _: False,
     reuse: Path | None = None,
-    hashes: HashMemory | None = None,
 ) -> Archived:
     """Archive the folder `root` as `destination`, with NAME.manifest.json and SHA256SUMS beside it.
 
@@ -76,11 +73,9 @@ def archive_tree(
     carries the manifest, in place of any file there. `epoch` is the time of every member, in seconds (UTC). `threads`
     None: one per core. `memory` is in bytes. A zip over `max_part_size` bytes becomes NAME-part1ofN.zip and so on; the
     entries of whose path `is_first` holds lie in part 1. `reuse` is an earlier zip whose packed members are copied
-    where the content is the same; `hashes` tells of files that need not be read for their hash. Raises InputError for
-    what must not be archived, NoSpaceError.
+    where the content is the same. Raises InputError for what must not be archived, NoSpaceError.
     """
     kind = format or _format_of(destination)
-    hashes = hashes or HashMemory(None)
     root_name = root.resolve().name if root_name is None else root_name
     _check(root, destination, root_name)
     workers = threads or os.cpu_count() or 1
@@ -90,8 +85,8 @@ def archive_tree(
     with ThreadPoolExecutor(
         max_workers=1, thread_name_prefix="reuse"
     ) as aside:  # hashes the zip while the tree is read
-        finding = aside.submit(find_earlier, reuse, packing, console, hashes) if reuse and packing else None
-        manifest = scan(root, threads=workers, bundle=bundle, exclude=exclude, hashes=hashes, **_rules_of(target))
+        finding = aside.submit(find_earlier, reuse, packing, console) if reuse and packing else None
+        manifest = scan(root, threads=workers, bundle=bundle, exclude=exclude, **_rules_of(target))
     if not manifest.entries and manifest_member is None:
         raise InputError("there is nothing in it", where=str(root), remedy="give the folder to archive")
     manifest = dataclasses.replace(manifest, packing=packing)
@@ -108,7 +103,7 @@ def archive_tree(
             level=level, threads=workers, memory=memory, earlier=earlier, **common,
         )  # fmt: skip
     if kind != "zip" or info.size <= max_part_size:
-        return _with_sidecars(destination, (info,), kind, manifest, hashes)
+        return _with_sidecars(destination, (info,), kind, manifest)
     try:
         parts, manifest = split_zip(
             destination, root_name, manifest,
@@ -117,7 +112,7 @@ def archive_tree(
         )  # fmt: skip
     finally:
         destination.unlink()
-    return _with_sidecars(destination, parts, kind, manifest, hashes)
+    return _with_sidecars(destination, parts, kind, manifest)
 
 
 def source_date_epoch(environment: Mapping[str, str], *, default: int) -> int:
@@ -154,16 +149,11 @@ def _check(root: Path, destination: Path, root_name: str) -> None:
         raise InputError(f"'{root_name}' is not a folder name", where="root name", remedy="use letters, digits and -")
 
 
-def _with_sidecars(
-    destination: Path, archives: tuple[ArchiveInfo, ...], kind: Format, manifest: Manifest, hashes: HashMemory
-) -> Archived:
+def _with_sidecars(destination: Path, archives: tuple[ArchiveInfo, ...], kind: Format, manifest: Manifest) -> Archived:
     path, text = manifest_path(destination), manifest.to_json().encode()
     write_atomic(path, text, mode=0o644)
     sums = {path.name: hashlib.sha256(text).hexdigest()}
     if kind != "dir":
         sums |= {info.path.name: info.sha256 for info in archives}
-        for info in archives:
-            hashes.note(str(info.path.absolute()), info.path.stat(), info.sha256, at=time.time_ns())
-    hashes.save()
     checksums = update_checksums(path.parent, sums)
     return Archived(archives=archives, manifest=manifest, manifest_path=path, checksums_path=checksums)

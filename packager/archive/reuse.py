@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from packager.archive.checksums import NAME, read_checksums
-from packager.archive.hash_memory import HashMemory
 from packager.archive.zip_members import PlacedMember, read_members
 from packager.console import Console
 from packager.errors import InputError
+from packager.filesystem import sha256_file
 from packager.parts import find_parts, manifest_path
 
 
@@ -26,7 +26,7 @@ class Earlier:
     member: PlacedMember
 
 
-def find_earlier(archive: Path, packing: str, console: Console, hashes: HashMemory) -> dict[str, Earlier]:
+def find_earlier(archive: Path, packing: str, console: Console) -> dict[str, Earlier]:
     """Hex sha256 of a content -> where it lies packed in the zip `archive` or, if that is a part, in all of its set.
 
     Empty, with a warning that tells why, if the zip is not whole, or was packed otherwise than `packing` says. Raises
@@ -39,7 +39,7 @@ def find_earlier(archive: Path, packing: str, console: Console, hashes: HashMemo
             raise InputError("there is no such file", where=str(path), remedy="give a zip with its manifest beside it")
     sums = archive.with_name(NAME)
     listed = read_checksums(sums) if sums.is_file() else {}
-    if wrong := [path.name for path in (*parts, beside) if listed.get(path.name) != hashes.sha256_of(path)]:
+    if wrong := [path.name for path in (*parts, beside) if listed.get(path.name) != sha256_file(path)]:
         console.warn(f"{sums} does not confirm {', '.join(wrong)}: everything is packed anew")
         return {}
     try:

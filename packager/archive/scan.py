@@ -10,7 +10,6 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from packager.archive.hash_memory import HashMemory
 from packager.archive.manifest import Entry, Manifest, sort_key
 from packager.archive.names import case_collisions, link_faults, name_fault
 from packager.archive.pipeline import ordered
@@ -30,9 +29,8 @@ def scan(
     windows: bool = False,
     case_insensitive: bool = False,
     exclude: Collection[str] = (),
-    hashes: HashMemory | None = None,
 ) -> Manifest:
-    """The manifest of the tree below `root`, hashed by `threads` threads but for what `hashes` remembers.
+    """The manifest of the tree below `root`, hashed by `threads` threads.
 
     Modes become 0755 or 0644 by the owner's execute bit. `exclude` are paths left out. `windows`: the target's names
     must do for Windows, and it takes no links. Raises InputError, naming the file and the remedy, for a socket, fifo or
@@ -40,24 +38,16 @@ def scan(
     """
     if not root.is_dir():
         raise InputError("it is not a folder", where=str(root), remedy="give the folder to archive")
-    hashes = hashes or HashMemory(None)
-    statuses: dict[str, os.stat_result] = {}
-    found = sorted(
-        (item for item in _walk(root, "", statuses) if item.path not in exclude), key=lambda item: sort_key(item.path)
-    )
+    found = sorted((item for item in _walk(root, "") if item.path not in exclude), key=lambda item: sort_key(item.path))
     _check(found, windows=windows, case_insensitive=case_insensitive)
-    known = {path: hashes.recall(path, status) for path, status in statuses.items() if path not in exclude}
-    digests = {path: sha256 for path, sha256 in known.items() if sha256}
-    files = [entry for entry in found if entry.kind == "file" and entry.path not in digests]
+    files = [entry for entry in found if entry.kind == "file"]
 
-    def read(batch: list[Entry]) -> list[tuple[str, str]]:
+    def hashes(batch: list[Entry]) -> list[tuple[str, str]]:
         return [(entry.path, _sha256(root, entry)) for entry in batch]
 
-    results = ordered(_batches(files), read, threads=threads, budget=threads * 4, cost=lambda _: 1)
+    results = ordered(_batches(files), hashes, threads=threads, budget=threads * 4, cost=lambda _: 1)
     with closing(results):
-        for path, sha256 in (pair for batch in results for pair in batch):
-            digests[path] = sha256
-            hashes.note(path, statuses[path], sha256)
+        digests = dict(pair for batch in results for pair in batch)
     entries = tuple(
         Entry(path=e.path, kind="file", mode=e.mode, size=e.size, sha256=digests[e.path]) if e.kind == "file" else e
         for e in found
@@ -79,8 +69,7 @@ def _batches(files: list[Entry]) -> Iterator[list[Entry]]:
         yield batch
 
 
-def _walk(folder: Path, prefix: str, statuses: dict[str, os.stat_result]) -> Iterator[Entry]:
-    """What is there; `statuses` gets those of the files."""
+def _walk(folder: Path, prefix: str) -> Iterator[Entry]:
     with os.scandir(folder) as items:
         listed = list(items)
     if not listed and prefix:
@@ -90,10 +79,9 @@ def _walk(folder: Path, prefix: str, statuses: dict[str, os.stat_result]) -> Ite
         if item.is_symlink():
             yield Entry(path=path, kind="link", mode=0o777, target=os.readlink(item.path))  # noqa: PTH115 -- as it is spelled
         elif item.is_dir():
-            yield from _walk(Path(item.path), path + "/", statuses)
+            yield from _walk(Path(item.path), path + "/")
         else:
-            statuses[path] = item.stat(follow_symlinks=False)
-            yield _file(path, statuses[path])
+            yield _file(path, item.stat(follow_symlinks=False))
 
 
 def _file(path: str, status: os.stat_result) -> Entry:

@@ -5,7 +5,6 @@
     parts/NAME.part, .json      bytes of a download so far, and the answer they belong to
     git/NAME.git                bare repositories
     oracle/ab/ab12....json.z    what the clean-up's oracle was told
-    hashes/12ab....json         hashes of the files of a tree that was archived, and of its archives
     locks/NAME.lock             who is at work on a part or a repository
 
 Several processes may share it: files appear by rename, parts and repositories are changed under their lock alone.
@@ -33,7 +32,7 @@ from packager.filesystem import remove_tree, sha256_file, write_atomic
 from packager.locks import hold
 
 _BLOCK = 1024 * 1024
-_KINDS = ("blobs", "index", "parts", "git", "oracle", "hashes")
+_KINDS = ("blobs", "index", "parts", "git", "oracle")
 
 
 def default_cache_root() -> Path:
@@ -46,11 +45,6 @@ def default_cache_root() -> Path:
 def oracle_cache() -> Path:
     """Where the clean-up's oracle remembers what it was told."""
     return default_cache_root() / "oracle"
-
-
-def hash_cache() -> Path:
-    """Where `packager archive` remembers the hashes of the files it read."""
-    return default_cache_root() / "hashes"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +66,7 @@ class Usage:
 
 @dataclass(frozen=True, kw_only=True)
 class CacheInfo:
-    """`kinds` by name: blobs, index, parts, git, oracle, hashes; a git repository is one entry."""
+    """`kinds` by name: blobs, index, parts, git, oracle; a git repository is one entry."""
 
     root: Path
     kinds: dict[str, Usage]
@@ -173,7 +167,7 @@ class Cache:
                 with self.lock(prefix + name):
                     for path in (self.root / kind).glob(f"{name}.*"):
                         remove_tree(path)
-        for kind in ("blobs", "index", "oracle", "hashes"):
+        for kind in ("blobs", "index", "oracle"):
             for path in sorted((self.root / kind).rglob("*")):
                 if path.is_file():
                     path.unlink(missing_ok=True)
