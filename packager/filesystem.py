@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 _BLOCK = 1024 * 1024
 _PATIENCE = 20.0  # seconds that a folder may go on being written to while it is removed
@@ -27,10 +27,15 @@ def is_device_name(name: str) -> bool:
 
 def sha256_file(path: Path) -> str:
     """Hex sha256 of a file's content, read in blocks."""
-    digest = hashlib.sha256()
     with path.open("rb") as stream:
-        while block := stream.read(_BLOCK):
-            digest.update(block)
+        return sha256_stream(stream)
+
+
+def sha256_stream(stream: BinaryIO) -> str:
+    """Hex sha256 of what is left to read in `stream`."""
+    digest = hashlib.sha256()
+    while block := stream.read(_BLOCK):
+        digest.update(block)
     return digest.hexdigest()
 
 

@@ -172,7 +172,8 @@ class Stages:
         remove_tree(self.archives)
         self.archives.mkdir(parents=True)
         archived = []
-        for kind in self.recipe.archive.formats:
+        # the zip last: its manifest tells parts and packing, and serves the other formats as well
+        for kind in sorted(self.recipe.archive.formats, key=lambda kind: kind == "zip"):
             name = self.stem if kind == "dir" else f"{self.stem}.{kind}"
             done = archive_tree(
                 self.tree.root,
@@ -185,7 +186,7 @@ class Stages:
                 level=self.recipe.archive.level,
                 max_part_size=self.recipe.archive.max_part_size,
                 is_first=release.is_first_part,
-                reuse=earlier,
+                reuse=earlier if kind == "zip" else None,
                 epoch=self.epoch,
                 console=self.console,
             )

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from packager.archive.checksums import update_checksums
+from packager.archive.checksums import checksum_name_fault, update_checksums
 from packager.archive.codec import packing_identity
 from packager.archive.directory_writer import write_directory
 from packager.archive.manifest import Manifest
@@ -29,6 +31,7 @@ from packager.parts import MAX_PART_SIZE, manifest_path
 from packager.targets import Target
 
 Format = Literal["zip", "tar.zst", "dir"]
+_EPOCH_DIGITS = 11  # seconds until the year 5138
 _SUFFIXES: dict[str, Format] = {".zip": "zip", ".tar.zst": "tar.zst"}
 
 
@@ -78,41 +81,56 @@ def archive_tree(
     kind = format or _format_of(destination)
     root_name = root.resolve().name if root_name is None else root_name
     _check(root, destination, root_name)
+    if reuse and kind != "zip":
+        raise InputError("members are reused by a zip alone", where=f"--reuse {reuse}", remedy="leave it out")
     workers = threads or os.cpu_count() or 1
     console.info(f"reading {root}")
     exclude = () if manifest_member is None else (manifest_member,)
     packing = packing_identity(level) if kind == "zip" else ""
-    with ThreadPoolExecutor(
-        max_workers=1, thread_name_prefix="reuse"
-    ) as aside:  # hashes the zip while the tree is read
-        finding = aside.submit(find_earlier, reuse, packing, console) if reuse and packing else None
-        manifest = scan(root, threads=workers, bundle=bundle, exclude=exclude, **_rules_of(target))
-    if not manifest.entries and manifest_member is None:
-        raise InputError("there is nothing in it", where=str(root), remedy="give the folder to archive")
-    manifest = dataclasses.replace(manifest, packing=packing)
-    extra = {} if manifest_member is None else {manifest_member: manifest.to_json().encode()}
-    common: dict[str, Any] = {"epoch": epoch, "console": console, "extra": extra}
-    if kind == "dir":
-        info = write_directory(root, root_name, manifest, destination, **common)
-    elif kind == "tar.zst":
-        info = write_tar_zst(root, root_name, manifest, destination, level=level, threads=workers, **common)
-    else:
-        earlier = finding.result() if finding else {}
-        info = write_zip(
-            root, root_name, manifest, destination,
-            level=level, threads=workers, memory=memory, earlier=earlier, **common,
-        )  # fmt: skip
-    if kind != "zip" or info.size <= max_part_size:
-        return _with_sidecars(destination, (info,), kind, manifest)
+    with ExitStack() as opened:
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="reuse") as aside:  # hashed as the tree is read
+            finding = aside.submit(find_earlier, reuse, packing, console, opened) if reuse else None
+            manifest = scan(root, threads=workers, bundle=bundle, exclude=exclude, **_rules_of(target))
+        if not manifest.entries and manifest_member is None:
+            raise InputError("there is nothing in it", where=str(root), remedy="give the folder to archive")
+        manifest = dataclasses.replace(manifest, packing=packing)
+        extra = {} if manifest_member is None else {manifest_member: manifest.to_json().encode()}
+        common: dict[str, Any] = {"epoch": epoch, "console": console, "extra": extra}
+        if kind == "dir":
+            archives: tuple[ArchiveInfo, ...] = (write_directory(root, root_name, manifest, destination, **common),)
+        elif kind == "tar.zst":
+            archives = (write_tar_zst(root, root_name, manifest, destination, level=level, threads=workers, **common),)
+        else:
+            write = functools.partial(
+                write_zip, root, root_name, manifest,
+                level=level, threads=workers, memory=memory, earlier=finding.result() if finding else None, **common,
+            )  # fmt: skip
+            split = functools.partial(
+                split_zip, root_name=root_name,
+                limit=max_part_size, level=level, epoch=epoch, console=console,
+                is_first=is_first, manifest_member=manifest_member,
+            )  # fmt: skip
+            archives, manifest = _in_parts(destination, manifest, max_part_size, write, split)
+    return _with_sidecars(destination, archives, kind, manifest)
+
+
+def _in_parts(
+    destination: Path,
+    manifest: Manifest,
+    limit: int,
+    write: Callable[[Path], ArchiveInfo],
+    split: Callable[[Path, Path, Manifest], tuple[tuple[ArchiveInfo, ...], Manifest]],
+) -> tuple[tuple[ArchiveInfo, ...], Manifest]:
+    """The zip, or what `split` makes of one over `limit` bytes; an earlier zip at `destination` stays until then."""
+    whole = destination.with_name(f".{destination.name}.whole")
     try:
-        parts, manifest = split_zip(
-            destination, root_name, manifest,
-            limit=max_part_size, level=level, epoch=epoch, console=console,
-            is_first=is_first, manifest_member=manifest_member,
-        )  # fmt: skip
+        info = write(whole)
+        if info.size > limit:
+            return split(whole, destination, manifest)
+        whole.replace(destination)
+        return (dataclasses.replace(info, path=destination),), manifest
     finally:
-        destination.unlink()
-    return _with_sidecars(destination, parts, kind, manifest)
+        whole.unlink(missing_ok=True)
 
 
 def source_date_epoch(environment: Mapping[str, str], *, default: int) -> int:
@@ -120,9 +138,9 @@ def source_date_epoch(environment: Mapping[str, str], *, default: int) -> int:
     text = environment.get("SOURCE_DATE_EPOCH", "")
     if not text:
         return default
-    if not (text.isascii() and text.isdigit()):
+    if not (text.isascii() and text.isdigit() and len(text) <= _EPOCH_DIGITS):
         raise InputError(
-            f"'{text}' is not a number of seconds", where="SOURCE_DATE_EPOCH", remedy="unset it, or use `date +%s`"
+            f"'{text[:40]}' is not a number of seconds", where="SOURCE_DATE_EPOCH", remedy="unset it, or use `date +%s`"
         )
     return int(text)
 
@@ -141,6 +159,8 @@ def _rules_of(target: Target | None) -> dict[str, bool]:
 
 
 def _check(root: Path, destination: Path, root_name: str) -> None:
+    if fault := checksum_name_fault(destination.name):
+        raise InputError(fault, where=f"{destination.name!r}", remedy="give a plain name")
     if destination.resolve().is_relative_to(root.resolve()):
         raise InputError(
             f"it lies inside {root}, which is being archived", where=str(destination), remedy="write it elsewhere"

@@ -10,14 +10,26 @@ from packager.errors import InputError
 from packager.filesystem import sha256_file, write_atomic
 
 NAME = "SHA256SUMS"
-_LINE = re.compile(r"([0-9a-f]{64}) [ *]([^/\\\x00-\x1f\x7f]+)")
+_PLAIN = r"[^/\\\x00-\x1f\x7f]+"
+_LINE = re.compile(rf"([0-9a-f]{{64}}) [ *]({_PLAIN})")
+
+
+def checksum_name_fault(name: str) -> str | None:
+    """Why a file of this name can have no line in SHA256SUMS, or None."""
+    if not re.fullmatch(_PLAIN, name):
+        return "its name has a control character"
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return "its name is not UTF-8"
+    return None
 
 
 def read_checksums(path: Path) -> dict[str, str]:
     """Name -> hex sha256. Raises InputError for a line that is not a checksum of a file in the same folder."""
     sums: dict[str, str] = {}
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
     except ValueError as error:
         raise InputError("it is not text in UTF-8", where=str(path), remedy=f"delete {path.name}") from error
     for number, line in enumerate(lines, 1):

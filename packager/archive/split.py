@@ -21,16 +21,17 @@ from packager.archive.zip_output import Piece, ZipOutput
 from packager.console import Console
 from packager.parts import part_name
 
-_HEADERS = 30 + 46 + 2 * 28  # bytes of a member's two headers without the names (APPNOTE 4.3.7, 4.3.12, 4.5.3)
+_CENTRAL = 46 - 30 + 28  # bytes that a central header is longer than the local one (APPNOTE 4.3.7, 4.3.12, 4.5.3)
 _END = 98  # bytes of the end records (4.3.14 to 4.3.16)
-_PART_TEXT = 512  # bytes that naming one part may add to the manifest
+_PART_TEXT = 512  # bytes that naming a few parts adds to the manifest; a hundredth of a part is for many
 
 
 def split_zip(
     whole: Path,
-    root_name: str,
+    destination: Path,
     manifest: Manifest,
     *,
+    root_name: str,
     limit: int,
     level: str | int,
     epoch: int,
@@ -38,20 +39,22 @@ def split_zip(
     is_first: Callable[[str], bool],
     manifest_member: str | None,
 ) -> tuple[tuple[ArchiveInfo, ...], Manifest]:
-    """Write the members of the zip `whole` to NAME-part1ofN.zip ..., of at most `limit` bytes, beside it.
+    """Write the members of the zip `whole` to NAME-part1ofN.zip ... for `destination`, NAME.zip; `limit` in bytes.
 
     Returns the parts and the manifest that tells them, which takes the place of `manifest_member` in part 1. `is_first`
-    as in plan_parts. Nothing is left of a failed run. Raises InputError for a member over `limit`, NoSpaceError.
+    as in plan_parts. The parts get their names when all of them are written: of a failed run nothing is left, and what
+    was there before stays. Raises InputError for a member over `limit`, NoSpaceError.
     """
     prefix = f"{root_name}/" if root_name else ""
-    members = {member.path.removeprefix(prefix): member for member in read_members(whole)}
-    sizes = {path: member.packed_size + _HEADERS + 2 * len(member.name) for path, member in members.items()}
+    with whole.open("rb") as stream:
+        members = {member.path.removeprefix(prefix): member for member in read_members(stream)}
+    sizes = {path: member.packed_size + 2 * len(member.header) + _CENTRAL for path, member in members.items()}
     if manifest_member is not None:
-        # the numbers of the parts do not compress to nothing, but never to more than a byte an entry
-        sizes[manifest_member] += len(manifest.entries) + limit // 100 + _PART_TEXT
+        # the numbers of the parts do not compress to nothing: to about a byte an entry for ten parts, three for 300
+        sizes[manifest_member] += 3 * len(manifest.entries) + limit // 100 + _PART_TEXT
     plan = plan_parts(sizes, limit - _END, is_first=lambda path: path == manifest_member or is_first(path))
     count = max(plan.values())
-    paths = [whole.with_name(part_name(whole.name, part, count)) for part in range(1, count + 1)]
+    paths = [destination.with_name(part_name(destination.name, part, count)) for part in range(1, count + 1)]
     manifest = dataclasses.replace(
         manifest,
         entries=tuple(dataclasses.replace(entry, part=plan[entry.path]) for entry in manifest.entries),
@@ -59,17 +62,22 @@ def split_zip(
     )
     text = manifest.to_json().encode()
     replaced = Piece(crc=crc32(text), size=len(text), packed=compress(text, deflate_level(level)))
+    fresh = [path.with_name(f".{path.name}.new") for path in paths]
     done: list[ArchiveInfo] = []
     try:
-        for part, path in enumerate(paths, 1):
+        for part, (path, temporary) in enumerate(zip(paths, fresh, strict=True), 1):
             console.info(f"writing {path.name}")
             chosen = {name: member for name, member in members.items() if plan[name] == part}
             pieces = {manifest_member: replaced} if manifest_member is not None and part == 1 else {}
-            done.append(_write_part(whole, path, chosen, pieces, prefix=prefix, epoch=epoch))
-    except BaseException:
-        for info in done:
-            info.path.unlink(missing_ok=True)
-        raise
+            info = _write_part(whole, temporary, chosen, pieces, prefix=prefix, epoch=epoch)
+            done.append(dataclasses.replace(info, path=path))
+        if too_large := [info.path.name for info in done if info.size > limit]:
+            raise RuntimeError(f"over {limit} bytes: {', '.join(too_large)}")
+        for path, temporary in zip(paths, fresh, strict=True):
+            temporary.replace(path)
+    finally:
+        for temporary in fresh:
+            temporary.unlink(missing_ok=True)
     return tuple(done), manifest
 
 

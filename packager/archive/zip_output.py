@@ -101,13 +101,12 @@ class ZipOutput:
         member = self._member(
             name, mode=mode, method=placed.method, size=placed.size, crc=placed.crc, packed_size=placed.packed_size
         )
-        header, there = local_header(member), placed.local_header(source)
-        start = placed.offset
-        if header != there:
+        header, start = local_header(member), placed.offset
+        if header != placed.header:
             self._copy_put_off()
             self._stream.write(header)
-            start += len(there)
-        end = placed.offset + len(there) + placed.packed_size
+            start += len(placed.header)
+        end = placed.offset + len(placed.header) + placed.packed_size
         before = self._put_off
         if before and before.source is source and before.end == start:
             self._put_off = _Range(source=source, start=before.start, end=end)

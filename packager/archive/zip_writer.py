@@ -7,10 +7,9 @@ import hashlib
 import itertools
 import stat
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, closing
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
 
 from packager.archive import packing
 from packager.archive.codec import BLOCK, compress, crc32, deflate_level
@@ -19,7 +18,7 @@ from packager.archive.manifest import Entry, Manifest, sort_key
 from packager.archive.packing import Packed
 from packager.archive.pipeline import ordered
 from packager.archive.publish import ArchiveInfo, published
-from packager.archive.reuse import Earlier
+from packager.archive.reuse import Earlier, Reusable
 from packager.archive.zip_format import DEFLATED, STORED
 from packager.archive.zip_output import Piece, Placed, ZipOutput
 from packager.console import Advance, Console
@@ -41,12 +40,12 @@ def write_zip(
     console: Console,
     memory: int = MEMORY,
     extra: Mapping[str, bytes] | None = None,
-    earlier: Mapping[str, Earlier] | None = None,
+    earlier: Reusable | None = None,
 ) -> ArchiveInfo:
     """Write the entries of `manifest`, whose files lie below `root`, to the zip `destination`.
 
     Each member's name is `root_name/path` (`path` alone if `root_name` is empty). `extra` are small files as bytes by
-    path, that are not in the tree; `earlier` are contents packed already, by sha256. `level` is fast, default, max or 1
+    path, that are not in the tree; `earlier` are contents packed already. `level` is fast, default, max or 1
     to 12; `memory` bounds, in bytes, what is read and packed ahead; `epoch` is every member's time. The bytes depend on
     the manifest, the contents, `root_name`, `level`, `epoch` and `extra` alone; a content that several files have is
     packed once. Raises InputError if a file changed, NoSpaceError if the disk is full.
@@ -54,7 +53,8 @@ def write_zip(
     number = deflate_level(level)
     small = {path: _packed_bytes(path, content, number) for path, content in (extra or {}).items()}
     entries = sorted([*manifest.entries, *(packed.entry for packed in small.values())], key=lambda e: sort_key(e.path))
-    known = earlier or {}
+    earlier = earlier or Reusable()
+    known = earlier.members
     results = ordered(
         packing.jobs(root, _first_of_each(entry for entry in manifest.entries if entry.sha256 not in known)),
         functools.partial(packing.work, root, level=number),
@@ -67,9 +67,7 @@ def write_zip(
         published(destination, needed=needed) as stream,
         Follower(stream) as follower,
         closing(results),
-        ExitStack() as opened,
     ):
-        sources = {path: opened.enter_context(path.open("rb")) for path in {item.archive for item in known.values()}}
         output = ZipOutput(stream, epoch=epoch, settled=follower.settled)
         with console.bar("zip", manifest.total_size) as advance:
             members = _Members(
@@ -78,12 +76,12 @@ def write_zip(
                 packed=itertools.chain.from_iterable(results),
                 small=small,
                 known=known,
-                sources=sources,
                 advance=advance,
             )
             for entry in entries:
                 members.add(entry)
         count = output.finish()
+        earlier.check_unchanged()
         sha256 = follower.finish()
     return ArchiveInfo(path=destination, size=destination.stat().st_size, sha256=sha256, members=count)
 
@@ -100,7 +98,6 @@ class _Members:
     packed: Iterator[Packed]
     small: Mapping[str, Packed]
     known: Mapping[str, Earlier]
-    sources: Mapping[Path, BinaryIO]
     advance: Advance
     written: dict[str, Placed] = field(default_factory=dict)  # by sha256
 
@@ -113,13 +110,16 @@ class _Members:
         elif entry.path in self.small:
             self._add_packed(name, mode, self.small[entry.path])
         elif copied := self.known.get(entry.sha256):
-            self.output.copy(copied.member, self.sources[copied.archive], name=name, mode=mode)
+            self.output.copy(copied.member, copied.source, name=name, mode=mode)
             self.advance(entry.size)
         elif entry.sha256 in self.written:
             self.output.repeat(name, mode=mode, of=self.written[entry.sha256])
             self.advance(entry.size)
         else:
-            self._add_packed(name, mode, next(self.packed))
+            packed = next(self.packed)
+            if packed.entry.path != entry.path:
+                raise ValueError(f"{packed.entry.path} was packed in the place of {entry.path}")
+            self._add_packed(name, mode, packed)
             self.written[entry.sha256] = self.output.last
 
     def _add_packed(self, name: str, mode: int, first: Packed) -> None:

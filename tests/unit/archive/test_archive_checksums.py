@@ -63,3 +63,30 @@ def test_a_line_that_is_no_checksum_is_refused_by_number(line: str, tmp_path: Pa
     path.write_bytes(b"0" * 64 + b"  fine\n" + line.encode("latin-1") + b"\n")
     with pytest.raises(InputError, match="SHA256SUMS"):
         read_checksums(path)
+
+
+@pytest.mark.parametrize("name", ["a\nb.zip", "a\x7f.zip", "a\udc80.zip"])
+def test_a_name_that_no_checksum_line_can_have_is_refused_before_anything_is_written(
+    name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / "a").write_text("a")
+    assert main(["archive", str(tmp_path / "tree"), "-o", str(tmp_path / "out" / name)]) == 2
+    assert "its name" in capfd.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_line_ends_of_unicode_are_letters_of_a_name(tmp_path: Path) -> None:
+    (tmp_path / "a\u2028b.zip").write_bytes(b"")
+    path = update_checksums(tmp_path, {"a\u2028b.zip": "0" * 64})
+    assert read_checksums(path) == {"a\u2028b.zip": "0" * 64}
+
+
+@pytest.mark.parametrize("epoch", ["9" * 5000, "100000000000000000000", "-1", "1.5"])
+def test_an_epoch_that_is_no_time_is_refused(
+    epoch: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", epoch)
+    (tmp_path / "a").write_text("a")
+    assert main(["archive", str(tmp_path), "-o", str(tmp_path.parent / "out.zip")]) == 2
+    assert "SOURCE_DATE_EPOCH" in capfd.readouterr().err

@@ -7,10 +7,12 @@ import shutil
 import subprocess
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from archive_trees import EPOCH, inventory
 
+from packager.archive import split
 from packager.archive.archive_tree import Archived, archive_tree
 from packager.archive.checksums import mismatches
 from packager.archive.extract import extract
@@ -152,6 +154,29 @@ def test_a_member_over_the_limit_is_named_and_nothing_is_left(tmp_path: Path) ->
         pack(tmp_path / "b", tmp_path / "out")
     assert caught.value.where == "lib/huge.bin"
     assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize("older_in_parts", [False, True])
+def test_a_failed_split_leaves_the_older_archive_as_it_was(
+    older_in_parts: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = grow(tmp_path / "tree")
+    pack(tree, tmp_path / "out", limit=LIMIT if older_in_parts else MAX_PART_SIZE)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    (tree / "manage.sh").write_text("#!/bin/sh\necho changed\n")
+    written = []
+
+    def write_part(*words: Any, **named: Any) -> Any:
+        if written:
+            raise KeyboardInterrupt
+        written.append(1)
+        return original(*words, **named)
+
+    original = split._write_part
+    monkeypatch.setattr(split, "_write_part", write_part)
+    with pytest.raises(KeyboardInterrupt):
+        pack(tree, tmp_path / "out")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
 
 
 def test_first_entries_over_the_limit_are_refused() -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import random
 import shutil
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +14,11 @@ import pytest
 from archive_trees import EPOCH
 
 from packager import release
-from packager.archive import zip_writer
+from packager.archive import reuse, zip_writer
 from packager.archive.archive_tree import Archived, archive_tree
 from packager.archive.checksums import update_checksums
 from packager.archive.manifest import Entry
+from packager.archive.zip_members import read_members
 from packager.console import Console
 from packager.errors import InputError
 from packager.filesystem import sha256_file
@@ -152,3 +156,101 @@ def test_the_last_archives_are_set_aside_once_and_only_when_finished(tmp_path: P
     assert release.set_aside(archives, previous, "other.zip") is None
     (previous / "b-1.manifest.json").unlink()
     assert release.set_aside(archives, previous, "b-1.zip") is None
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    root = tmp_path / "small"
+    (root / "sub").mkdir(parents=True)
+    (root / "a.txt").write_text("a line of text\n" * 3000)
+    (root / "noise.bin").write_bytes(random.Random(1).randbytes(50_000))
+    (root / "sub" / "c.txt").write_text("another line\n" * 100)
+    return root
+
+
+def test_parts_beside_the_manifest_of_a_later_zip_are_not_used(tree: Path, tmp_path: Path) -> None:
+    """Old parts and a later whole zip share a manifest's name, and all the sums agree."""
+    old = pack(tree, tmp_path / "out", max_part_size=20 * 1024 * 1024)
+    assert len(old.archives) == 2
+    readme = tree / "README.txt"
+    readme.write_bytes(bytes(byte ^ 1 for byte in readme.read_bytes()))
+    full = pack(tree, tmp_path / "out")
+    again = pack(tree, tmp_path / "again", reuse=old.archive.path)
+    assert again.archive.sha256 == full.archive.sha256
+
+
+def _zipped_anew(archive: Path, method: int, *, flag: int = 0) -> None:
+    """The same members, as another program would pack them."""
+    with zipfile.ZipFile(archive) as opened:
+        members = [(info, opened.read(info)) for info in opened.infolist()]
+    with zipfile.ZipFile(archive, "w", method) as written:
+        for info, content in members:
+            info.compress_type = method
+            info.flag_bits |= flag
+            written.writestr(info, content, method)
+
+
+def _shifted(archive: Path) -> None:
+    """The directory places a member beyond the end."""
+    content = bytearray(archive.read_bytes())
+    at = content.index(b"PK\x01\x02")
+    content[at + 42 : at + 46] = (len(content) - 10).to_bytes(4, "little")
+    archive.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        lambda path: path.write_bytes(b"no zip"),
+        lambda path: path.write_bytes(b""),
+        lambda path: _zipped_anew(path, zipfile.ZIP_BZIP2),
+        lambda path: _zipped_anew(path, zipfile.ZIP_DEFLATED),
+        _shifted,
+    ],
+    ids=["no zip", "empty", "bzip2", "zlib", "beyond the end"],
+)
+def test_a_zip_that_is_none_of_ours_is_not_used_though_its_sums_agree(
+    harm: Callable[[Path], None], small: Path, tmp_path: Path
+) -> None:
+    """Hostile: whoever can write the zip can write SHA256SUMS."""
+    old = pack(small, tmp_path / "old")
+    harm(old.archive.path)
+    update_checksums(tmp_path / "old", {old.archive.path.name: sha256_file(old.archive.path)})
+    again = pack(small, tmp_path / "again", reuse=old.archive.path)
+    assert again.archive.sha256 == pack(small, tmp_path / "full").archive.sha256
+
+
+@pytest.mark.parametrize(
+    "value", ['{"entries": 3}', '{"entries": [{"kind": "file", "path": "a", "size": 1, "sha256": []}]}']
+)
+def test_a_manifest_that_is_none_is_not_used_though_its_sums_agree(value: str, small: Path, tmp_path: Path) -> None:
+    old = pack(small, tmp_path / "old")
+    packing = old.manifest.packing
+    old.manifest_path.write_text(value[:-1] + f', "packing": "{packing}"}}')
+    update_checksums(tmp_path / "old", {old.manifest_path.name: sha256_file(old.manifest_path)})
+    again = pack(small, tmp_path / "again", reuse=old.archive.path)
+    assert again.archive.sha256 == pack(small, tmp_path / "full").archive.sha256
+
+
+def test_an_earlier_zip_that_changes_while_it_is_copied_is_an_error(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = pack(small, tmp_path / "old")
+
+    monkeypatch.setattr(reuse, "read_members", lambda it: (read_members(it), _flip_a_byte(old.archive.path))[0])
+    with pytest.raises(InputError, match="changed while members of it were copied"):
+        pack(small, tmp_path / "again", reuse=old.archive.path)
+    assert not list((tmp_path / "again").glob("*.zip"))
+
+
+def test_an_earlier_zip_that_is_replaced_by_another_is_still_read(small: Path, tmp_path: Path) -> None:
+    """The new zip may take the place of the one it is made from."""
+    old = pack(small, tmp_path / "out")
+    before = old.archive.sha256
+    assert pack(small, tmp_path / "out", reuse=old.archive.path).archive.sha256 == before
+
+
+def test_reuse_is_for_zips(small: Path, tmp_path: Path) -> None:
+    old = pack(small, tmp_path / "old")
+    with pytest.raises(InputError, match="by a zip alone"):
+        archive_tree(small, tmp_path / "b.tar.zst", console=Console(quiet=True), epoch=EPOCH, reuse=old.archive.path)
