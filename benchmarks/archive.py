@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from archive_trees import change, many_small_files, over_four_gib
+from made_trees import change, many_small_files, over_four_gib
 
 from packager.filesystem import sha256_file, tree_digest
 

@@ -111,6 +111,7 @@ def test_another_folder_umask_date_and_thread_count_give_the_same_bytes(built: B
     other.folder.mkdir()
     words = other.command("build", "quickstart", "-o", "dist", "--work", "w", "--lock", lock, "--json")
     words += ["--no-prove", "--no-oracle"]  # what the oracle found in the first build is nothing
+    words += ["--format", "zip", "--format", "tar.zst", "--format", "dir"]
     # site.py reads the .pth of an editable install in the locale's encoding: it ends there if a letter is not in it.
     locale = "C" if str(resources.data_root()).isascii() else "C.UTF-8"
     done = subprocess.run(
@@ -122,7 +123,12 @@ def test_another_folder_umask_date_and_thread_count_give_the_same_bytes(built: B
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert sha256(other.folder / json.loads(done.stdout)["archives"][0]) == sha256(built.zip)
+    dist = other.folder / "dist"
+    assert sha256(dist / built.zip.name) == sha256(built.zip)
+    for name in (f"{built.zip.stem}.tar.zst", built.zip.stem):
+        assert (dist / name).exists()
+    manifest = json.loads((dist / f"{built.zip.stem}.manifest.json").read_text())
+    assert manifest["packing"].startswith("deflate"), "the manifest beside them is not the zip's"
 
 
 def stage_under_way(journal: Path, *, since: int) -> str | None:
