@@ -81,6 +81,8 @@ def archive_tree(
     kind = format or _format_of(destination)
     root_name = root.resolve().name if root_name is None else root_name
     _check(root, destination, root_name)
+    if kind != "dir" and destination.is_dir():
+        raise InputError("it is a folder", where=str(destination), remedy="give the name of the file to write")
     if reuse and kind != "zip":
         raise InputError("members are reused by a zip alone", where=f"--reuse {reuse}", remedy="leave it out")
     workers = threads or os.cpu_count() or 1

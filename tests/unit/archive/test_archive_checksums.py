@@ -90,3 +90,13 @@ def test_an_epoch_that_is_no_time_is_refused(
     (tmp_path / "a").write_text("a")
     assert main(["archive", str(tmp_path), "-o", str(tmp_path.parent / "out.zip")]) == 2
     assert "SOURCE_DATE_EPOCH" in capfd.readouterr().err
+
+
+def test_a_folder_in_the_place_of_the_archive_is_refused_at_once(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "out.zip").mkdir()
+    assert main(["archive", str(tmp_path / "tree"), "-o", str(tmp_path / "out.zip")]) == 2
+    assert "it is a folder" in capfd.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.zip", "tree"]
