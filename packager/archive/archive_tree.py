@@ -100,7 +100,9 @@ def archive_tree(
     if kind == "dir":
         info = write_directory(root, root_name, manifest, destination, **common)
     elif kind == "tar.zst":
-        info = write_tar_zst(root, root_name, manifest, destination, level=level, threads=workers, **common)
+        info = write_tar_zst(
+            root, root_name, manifest, destination, level=level, threads=workers, memory=memory, **common
+        )
     else:
         earlier = finding.result() if finding else {}
         info = write_zip(
