@@ -363,3 +363,14 @@ def test_memory_stays_bounded(name: str, block: bytes, count: int, threads: int,
     )
     before, peak = map(int, done.stdout.split())
     assert peak - before < (memory + 64) * 2**20
+
+
+@pytest.mark.parametrize("threads", ["0", "-1"])
+def test_no_number_of_threads(threads: str, tmp_path: Path) -> None:
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / "a").write_text("a")
+    words = ["archive", str(tmp_path / "tree"), "-o", str(tmp_path / "a.zip"), "--threads", threads]
+    done = subprocess.run([sys.executable, "-m", "packager", *words], check=False, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "--threads: " in done.stderr
+    assert not (tmp_path / "a.zip").exists()
