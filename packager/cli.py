@@ -274,7 +274,9 @@ def _add_tree_commands(add: Callable[[str, Command, str], argparse.ArgumentParse
     _add_zip_options(added)
     added.add_argument("--threads", type=int, metavar="N", help="processors to use (default: all)")
     added.add_argument(
-        "--memory", metavar="SIZE", help="what is read and packed ahead of the writing, at most (default: 512MiB)"
+        "--memory",
+        metavar="SIZE",
+        help="memory to pack with, about (default: 512MiB); a zip takes 80MiB at least, a tar.zst 350MiB",
     )
     added = add("extract", commands.extract, "unpack an archive, refusing anything that would leave the folder")
     added.add_argument("archive", type=Path, metavar="FILE")

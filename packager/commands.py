@@ -207,6 +207,8 @@ def rules(words: Namespace, _: Console) -> Result:
 
 
 def archive(words: Namespace, console: Console) -> Result:
+    if words.threads is not None and words.threads < 1:
+        raise InputError(f"{words.threads} is not a number of threads", where="--threads", remedy="say 1 or more")
     done = archive_tree(
         words.folder,
         words.output,

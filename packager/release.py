@@ -18,6 +18,7 @@ from packager.lock import Lock
 from packager.papers import MEMBER as SBOM_MEMBER
 from packager.papers import SUFFIX as SBOM_SUFFIX
 from packager.parts import manifest_path
+from packager.published_folder import replace_folder
 from packager.recipe import Recipe
 from packager.relocation.path_budget import path_budget
 from packager.targets import Target
@@ -65,7 +66,8 @@ def publish(archives: Path, output: Path, stem: str, console: Console) -> dict[s
     """Put everything in `archives` into `output`, each file in one step; SHA256SUMS is merged.
 
     Copies, so that whatever happens to a release file the next build still has what it proved. Archives of an earlier
-    build of the same `stem` that have no successor go (see superseded).
+    build of the same `stem` that have no successor go (see superseded); so does the last folder, unless somebody put
+    something there (see replace_folder).
     Returns the sums by name; that of a folder is "".
     """
     output.mkdir(parents=True, exist_ok=True)
@@ -79,10 +81,10 @@ def publish(archives: Path, output: Path, stem: str, console: Console) -> dict[s
         try:
             if source.is_dir():
                 shutil.copytree(source, temporary, symlinks=True)
-                remove_tree(output / source.name)
+                replace_folder(temporary, output / source.name, console)
             else:
                 shutil.copyfile(source, temporary)
-            temporary.replace(output / source.name)
+                temporary.replace(output / source.name)
         except BaseException:
             remove_tree(temporary)
             raise

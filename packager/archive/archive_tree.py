@@ -97,16 +97,16 @@ def archive_tree(
             raise InputError("there is nothing in it", where=str(root), remedy="give the folder to archive")
         manifest = dataclasses.replace(manifest, packing=packing)
         extra = {} if manifest_member is None else {manifest_member: manifest.to_json().encode()}
+        effort: dict[str, Any] = {"level": level, "threads": workers, "memory": memory}
         common: dict[str, Any] = {"epoch": epoch, "console": console, "extra": extra}
         if kind == "dir":
             archives: tuple[ArchiveInfo, ...] = (write_directory(root, root_name, manifest, destination, **common),)
         elif kind == "tar.zst":
-            archives = (write_tar_zst(root, root_name, manifest, destination, level=level, threads=workers, **common),)
+            archives = (write_tar_zst(root, root_name, manifest, destination, **effort, **common),)
         else:
             write = functools.partial(
-                write_zip, root, root_name, manifest,
-                level=level, threads=workers, memory=memory, earlier=finding.result() if finding else None, **common,
-            )  # fmt: skip
+                write_zip, root, root_name, manifest, earlier=finding.result() if finding else None, **effort, **common
+            )
             split = functools.partial(
                 split_zip, root_name=root_name,
                 limit=max_part_size, level=level, epoch=epoch, console=console,

@@ -4,13 +4,17 @@ libdeflate has no streaming and no flush: what it returns always ends with a blo
 found by decoding the stream with zlib, which cannot name block borders either, but is silent while it reads the code
 lengths in a block's header: the last silence of eight bytes or more is the header of the last block (3.2.7; inside a
 block, a symbol with its match takes at most 48 bits). The bit is cleared, an empty stored block is added to reach a
-byte border (3.2.4), and the result is kept only if it decodes to the very data. The few streams whose last block has no
-such header are made by zlib. Decoding costs about a third of compressing at level 6, and a fiftieth of it at level 12.
+byte border (3.2.4), and the result is kept only if it decodes to the very data. The few streams whose last block has
+no such header, as after a long end of noise, are made anew in halves: zlib would make them too, but is not the same on
+all machines. Decoding costs about a third of compressing at level 6, and a fiftieth of it at level 12.
+
+Beside the data and the stream, at most the rest of two times the data is held: what the stream's end decodes to.
 """
 
 from __future__ import annotations
 
 import zlib
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +28,7 @@ _EMPTY_FINAL = b"\x03\x00"  # a final block of the fixed code with nothing in it
 _BORDERS = (b"\x00\x00\xff\xff", b"\x00\x00\x00\xff\xff")  # an empty stored block; its 3 header bits may need a byte
 _STORED_SHARE = 0.99
 _STORED_MAX = 65535
-_ZLIB_BEST = 9
+_HALVED = 4096  # bytes: what is shorter, and cannot be left open, is stored
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,18 +40,26 @@ class _Point:
     decoder: Any  # zlib's decompress object has no public type
 
 
-def open_ended(data: bytes, level: int) -> bytes:
+def open_ended(data: bytes | memoryview, level: int) -> bytearray:
     """`data` as deflate blocks that end at a byte border, none of them final, so that others can follow.
 
     What follows may be any deflate blocks, which must not refer back into `data`.
     """
     stream = deflate.deflate_compress(data, level)
-    if len(stream) > len(data) * _STORED_SHARE:
+    is_smaller = len(stream) <= len(data) * _STORED_SHARE
+    if is_smaller and _reopen(stream, data):
+        return stream
+    del stream  # not to be held beside what takes its place
+    if not is_smaller or len(data) < _HALVED:
         return _stored(data)
-    return _without_final(stream, data) or _flushed(data, min(level, _ZLIB_BEST))
+    view = memoryview(data)
+    joined = open_ended(view[: len(view) // 2], level)
+    joined += open_ended(view[len(view) // 2 :], level)
+    return joined
 
 
-def _without_final(stream: bytearray, data: bytes) -> bytes | None:
+def _reopen(stream: bytearray, data: bytes | memoryview) -> bool:
+    """Make `stream` one that can go on; whether that could be done."""
     for start, header in _last_headers(stream):
         for bit in range((header - _STEP) * 8, (header + 3) * 8):
             byte, shift = divmod(bit, 8)
@@ -58,11 +70,13 @@ def _without_final(stream: bytearray, data: bytes) -> bytes | None:
             tail[byte - start.consumed] &= ~(1 << shift)
             for border in _BORDERS:
                 if _decodes(start, tail + border + _EMPTY_FINAL, data):
-                    return bytes(stream[: start.consumed] + tail + border)
-    return None
+                    stream[byte] &= ~(1 << shift)
+                    stream += border
+                    return True
+    return False
 
 
-def _decodes(start: _Point, rest: bytearray, data: bytes) -> bool:
+def _decodes(start: _Point, rest: bytearray, data: bytes | memoryview) -> bool:
     """Whether `rest` carries the decoder at `start` exactly to the end of `data` and of the stream."""
     decoder = start.decoder.copy()
     try:
@@ -74,7 +88,7 @@ def _decodes(start: _Point, rest: bytearray, data: bytes) -> bool:
 
 def _last_headers(stream: bytearray) -> Iterator[tuple[_Point, int]]:
     """Where the last block header may begin: a point before it, and the first silent byte. Nearest the end first."""
-    points = _points(stream)[-_TAIL:]
+    points = _last_points(stream)
     for index in range(len(points) - 1, -1, -1):
         start = points[index]
         # a header may straddle two pieces: its beginning is looked for in this one, its end may lie in the next
@@ -84,14 +98,14 @@ def _last_headers(stream: bytearray) -> Iterator[tuple[_Point, int]]:
             return
 
 
-def _points(stream: bytearray) -> list[_Point]:
+def _last_points(stream: bytearray) -> list[_Point]:
     decoder = zlib.decompressobj(-zlib.MAX_WBITS)
     produced = 0
-    points = []
+    points: deque[_Point] = deque(maxlen=_TAIL)
     for consumed in range(0, len(stream), _PIECE):
         points.append(_Point(consumed=consumed, produced=produced, decoder=decoder.copy()))
         produced += len(decoder.decompress(memoryview(stream)[consumed : consumed + _PIECE]))
-    return points
+    return list(points)
 
 
 def _silences(start: _Point, stream: bytearray) -> Iterator[int]:
@@ -105,15 +119,11 @@ def _silences(start: _Point, stream: bytearray) -> Iterator[int]:
         silent = not gave
 
 
-def _stored(data: bytes) -> bytes:
-    pieces = []
+def _stored(data: bytes | memoryview) -> bytearray:
+    stream = bytearray()
     for start in range(0, len(data), _STORED_MAX):
-        part = data[start : start + _STORED_MAX]
+        part = memoryview(data)[start : start + _STORED_MAX]
         length = len(part)
-        pieces += [b"\x00", length.to_bytes(2, "little"), (length ^ 0xFFFF).to_bytes(2, "little"), part]
-    return b"".join(pieces)
-
-
-def _flushed(data: bytes, level: int) -> bytes:
-    encoder = zlib.compressobj(level, zlib.DEFLATED, -zlib.MAX_WBITS)
-    return encoder.compress(data) + encoder.flush(zlib.Z_SYNC_FLUSH)
+        stream += b"\x00" + length.to_bytes(2, "little") + (length ^ 0xFFFF).to_bytes(2, "little")
+        stream += part
+    return stream

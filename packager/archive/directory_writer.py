@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import IO
 
-from packager.archive.manifest import Manifest
+from packager.archive.manifest import Entry, Manifest
+from packager.archive.packing import check_content
 from packager.archive.publish import ArchiveInfo, no_space_explained, published_folder
+from packager.archive.tree_files import unreadable
 from packager.console import Console
+
+_COPY = 1024 * 1024  # bytes read at once
 
 
 def write_directory(
@@ -25,10 +29,12 @@ def write_directory(
 ) -> ArchiveInfo:
     """Copy the entries of `manifest` to `destination/root_name`; `destination` must not exist, or be empty.
 
-    The result's `sha256` is that of the manifest's text. Errors as write_zip; nothing is left behind by a failed run.
+    Folders get mode 0755; they, links (where the system can) and files get the time `epoch`. The result's `sha256` is
+    that of the manifest's text. Errors as write_zip; nothing is left behind by a failed run.
     """
     with published_folder(destination) as folder, no_space_explained(destination.parent, manifest.total_size):
         _copy(root, folder / root_name, manifest, extra or {}, epoch=epoch, console=console)
+        _settle(folder, epoch)
     return ArchiveInfo(
         path=destination,
         size=manifest.total_size + sum(map(len, (extra or {}).values())),
@@ -49,8 +55,10 @@ def _copy(
                 path.mkdir()
             elif entry.kind == "link":
                 path.symlink_to(entry.target)
+                if os.utime in os.supports_follow_symlinks:
+                    os.utime(path, (epoch, epoch), follow_symlinks=False)
             else:
-                shutil.copyfile(root / entry.path, path, follow_symlinks=False)
+                check_content(entry, _copy_file(root, entry, path))
                 path.chmod(entry.mode)
                 os.utime(path, (epoch, epoch))
                 advance(entry.size)
@@ -60,3 +68,31 @@ def _copy(
             path.write_bytes(content)
             path.chmod(0o644)
             os.utime(path, (epoch, epoch))
+
+
+def _copy_file(root: Path, entry: Entry, path: Path) -> str:
+    """The hash in hex of what was copied."""
+    digest = hashlib.sha256()
+    try:
+        source = (root / entry.path).open("rb")
+    except OSError as error:
+        raise unreadable(entry, error) from error
+    with source, path.open("wb") as copy:
+        while block := _read(source, entry):
+            digest.update(block)
+            copy.write(block)
+    return digest.hexdigest()
+
+
+def _read(source: IO[bytes], entry: Entry) -> bytes:
+    try:
+        return source.read(_COPY)
+    except OSError as error:
+        raise unreadable(entry, error) from error
+
+
+def _settle(folder: Path, epoch: int) -> None:
+    """Modes and times of all folders, the deepest first: what changes inside a folder changes its time."""
+    for name, _, _ in os.walk(folder, topdown=False):
+        Path(name).chmod(0o755)
+        os.utime(name, (epoch, epoch))

@@ -33,7 +33,11 @@ class Follower:
         self._thread = threading.Thread(target=self._follow, args=(Path(stream.name),), name="archive-follower")
 
     def __enter__(self) -> Follower:
-        self._thread.start()
+        try:
+            self._thread.start()
+        except BaseException:  # Ctrl-C while it begins: nobody else would end it, and the exit waits for it
+            self._ends.put(None)
+            raise
         return self
 
     def __exit__(

@@ -29,10 +29,10 @@ class Job:
 
     @property
     def cost(self) -> int:
-        """Bytes of memory it may take: what is read and what comes out of it."""
+        """Bytes of memory it may take: what is read, what comes out of it, and the check of that (see deflate_join)."""
         if self.start is None:
             return 2 * sum(entry.size for entry in self.entries) + 4096 * len(self.entries)
-        return 3 * min(BLOCK, self.entries[0].size - self.start)
+        return (1 if self.method == STORED else 3) * min(BLOCK, self.entries[0].size - self.start)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,10 +53,12 @@ def jobs(root: Path, entries: Iterable[Entry]) -> Iterator[Job]:
     """The jobs that pack the files among `entries`, in the order of `entries`."""
     batch: list[Entry] = []
     for entry in (entry for entry in entries if entry.kind == "file"):
-        if batch and (len(batch) == _BATCH_FILES or sum(e.size for e in batch) + entry.size > _BATCH_BYTES):
+        in_blocks = entry.size > BLOCK
+        is_full = len(batch) == _BATCH_FILES or sum(e.size for e in batch) + entry.size > _BATCH_BYTES
+        if batch and (is_full or in_blocks):
             yield Job(entries=tuple(batch))
             batch = []
-        if entry.size <= BLOCK:
+        if not in_blocks:
             batch.append(entry)
             continue
         with _open(root, entry) as stream:

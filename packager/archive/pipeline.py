@@ -23,9 +23,10 @@ def ordered(
     budget: int,
     cost: Callable[[Job], int],
 ) -> Generator[Result, None, None]:
-    """`work(job)` for each of `jobs`, in their order, by `threads` threads; one is the caller's own.
+    """`work(job)` for each of `jobs`, in their order, by `threads` threads beside the caller's; by it alone if 1.
 
-    Jobs under way or done and not yet taken cost at most `budget` together (one job may cost more alone). Whatever ends
+    Jobs under way, those done and not yet taken, and the one taken last, which the caller may hold while it asks for
+    the next, cost at most `budget` together (one job under way may cost more, with the one taken last). Whatever ends
     the iteration (an exception, Ctrl-C, `close()`): jobs not begun are dropped and those under way are waited for.
     """
     if threads == 1:
@@ -33,14 +34,17 @@ def ordered(
         return
     executor = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="archive")
     waiting: deque[tuple[Future[Result], int]] = deque()
-    spent = 0
+    spent = held = 0
     try:
         for job in jobs:
             price = cost(job)
             while waiting and (spent + price > budget or waiting[0][0].done()):
-                future, paid = waiting.popleft()
-                yield future.result()
-                spent -= paid
+                spent -= held
+                future, held = waiting.popleft()
+                result = future.result()
+                del future  # it holds the result
+                yield result
+                del result
             waiting.append((executor.submit(work, job), price))
             spent += price
         while waiting:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,11 +42,10 @@ def published(destination: Path, *, needed: int) -> Iterator[BinaryIO]:
         raise InputError("it is a folder", where=str(destination), remedy="give the name of the file to write")
     destination.parent.mkdir(parents=True, exist_ok=True)
     with no_space_explained(destination.parent, needed):
-        descriptor, name = tempfile.mkstemp(dir=destination.parent, prefix=f".{destination.name[:40]}.", suffix=".tmp")
-        temporary = Path(name)
+        # Named before it is made: between mkstemp's file and a `try` there is room for Ctrl-C.
+        temporary = destination.with_name(f".{destination.name[:40]}.{secrets.token_hex(8)}.tmp")
         try:
-            os.close(descriptor)
-            with temporary.open("w+b", buffering=1024 * 1024) as stream:
+            with temporary.open("x+b", buffering=1024 * 1024) as stream:
                 yield stream
                 stream.flush()
                 os.fsync(stream.fileno())

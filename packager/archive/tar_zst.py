@@ -9,6 +9,7 @@ nothing, and are what people edit, which would change the other one too.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import tarfile
@@ -44,13 +45,17 @@ def write_tar_zst(
     threads: int,
     epoch: int,
     console: Console,
+    memory: int,
     extra: Mapping[str, bytes] | None = None,
 ) -> ArchiveInfo:
-    """Write the entries of `manifest`, whose files lie below `root`, to `destination`; else as write_zip."""
+    """Write the entries of `manifest`, whose files lie below `root`, to `destination`; else as write_zip.
+
+    zstd gets no more of the `threads` than do with `memory`, in bytes, but one at least.
+    """
     small = dict(extra or {})
     added = [Entry(path=path, kind="file", mode=0o644, size=len(content)) for path, content in small.items()]
     entries = sorted([*manifest.entries, *added], key=lambda entry: sort_key(entry.path))
-    compressor = zstandard.ZstdCompressor(compression_params=_parameters(zstd_level(level), threads))
+    compressor = zstandard.ZstdCompressor(compression_params=_parameters(zstd_level(level), threads, memory))
     needed = manifest.total_size + 2 * tarfile.BLOCKSIZE * len(entries)
     with published(destination, needed=needed) as stream, Follower(stream) as follower:
         with (
@@ -79,15 +84,28 @@ def write_tar_zst(
     return ArchiveInfo(path=destination, size=destination.stat().st_size, sha256=sha256, members=len(entries))
 
 
-def _parameters(level: int, threads: int) -> zstandard.ZstdCompressionParameters:
-    return zstandard.ZstdCompressionParameters.from_level(
+def _parameters(level: int, threads: int, memory: int) -> zstandard.ZstdCompressionParameters:
+    make = functools.partial(
+        zstandard.ZstdCompressionParameters.from_level,
         level,
         window_log=levels().window_log,
         enable_ldm=levels().long_distance_matching,
         job_size=levels().job_size,
-        threads=max(threads, 1),
         write_checksum=True,
     )
+    fixed, each = _needs(make())
+    return make(threads=max(min(threads, (memory - fixed) // each), 1))
+
+
+def _needs(parameters: zstandard.ZstdCompressionParameters) -> tuple[int, int]:
+    """Bytes of memory that zstd takes in any case, and for each worker: about, measured with 1.5.7 and noise.
+
+    The window and what is read and written around the jobs; then each worker's input and output, its tables of 4-byte
+    places, and that of the long-distance matches, 8 bytes for each 128 of the window.
+    """
+    job, window = levels().job_size, 1 << levels().window_log
+    tables = (4 << parameters.chain_log) + (4 << parameters.hash_log) + window // 128 * 8
+    return window + 5 * job, 2 * job + tables
 
 
 def _header(name: str, entry: Entry, epoch: int) -> tarfile.TarInfo:
@@ -123,19 +141,25 @@ def _add_large(archive: tarfile.TarFile, info: tarfile.TarInfo, path: Path, entr
     with stream:
         if path.stat().st_size != entry.size:
             raise changed(entry)
-        hashing = _Hashing(stream)
+        hashing = _Hashing(stream, entry)
         archive.addfile(info, cast(BinaryIO, hashing))
     return hashing.digest.hexdigest()
 
 
 class _Hashing:
-    """What is read of `stream`, with its hash."""
+    """What is read of the file of `entry`, with its hash. Raises InputError where it ends early or cannot be read."""
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: BinaryIO, entry: Entry) -> None:
         self._stream = stream
+        self._entry = entry
         self.digest = hashlib.sha256()
 
     def read(self, size: int) -> bytes:
-        block = self._stream.read(size)
+        try:
+            block = self._stream.read(size)
+        except OSError as error:
+            raise unreadable(self._entry, error) from error
+        if len(block) != size:
+            raise changed(self._entry)
         self.digest.update(block)
         return block

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 import zlib
 
 import deflate
@@ -45,11 +46,25 @@ def test_open_ended_pieces_join_to_one_stream(content: bytes, level: int) -> Non
 
 
 def test_open_ended_keeps_libdeflates_own_packing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The detour over zlib must stay the exception; here it may not be taken at all."""
-    monkeypatch.delattr(deflate_join, "_flushed")
+    """The detour over halves must stay the exception; here it may not be taken at all."""
+    monkeypatch.setattr(deflate_join, "_HALVED", sys.maxsize)
+    monkeypatch.delattr(deflate_join, "_stored")
     content = real_text(3_000_000)
     for level in (3, 6, 7, 12):
         assert len(open_ended(content, level)) <= len(deflate.deflate_compress(content, level)) + 5
+
+
+@pytest.mark.parametrize("level", [1, 3, 7, 12])
+@pytest.mark.parametrize("tail", [_NOISE, _NOISE * 2 + bytes(300), bytes(9_000_000)], ids=["noise", "more", "zeros"])
+def test_no_other_packer_has_a_say_and_hardly_a_byte_is_lost(
+    tail: bytes, level: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """zlib packs otherwise where it is zlib-ng; a tail that libdeflate stores leaves it no header to be found by."""
+    monkeypatch.delattr(zlib, "compressobj")
+    content = real_text(1_000_000) + tail
+    joined = open_ended(content, level)
+    assert zlib.decompressobj(-zlib.MAX_WBITS).decompress(joined + b"\x03\x00") == content
+    assert len(joined) < len(deflate.deflate_compress(content, level)) * 1.002 + 4096
 
 
 @settings(max_examples=60, deadline=None)
@@ -57,11 +72,17 @@ def test_open_ended_keeps_libdeflates_own_packing(monkeypatch: pytest.MonkeyPatc
     st.lists(
         st.tuples(st.sampled_from([b"a", b"import os\n", b"\0\xff", _NOISE[:999]]), st.integers(1, 9000)), max_size=9
     ),
+    st.integers(0, len(_NOISE)),
     st.sampled_from([1, 6, 12]),
 )
-def test_any_piece_can_be_followed(parts: list[tuple[bytes, int]], level: int) -> None:
-    content = b"".join(text * count for text, count in parts)[:1_500_000]
+def test_any_piece_can_be_followed(parts: list[tuple[bytes, int]], noise: int, level: int) -> None:
+    content = b"".join(text * count for text, count in parts)[:1_500_000] + _NOISE[:noise]
     assert zlib.decompressobj(-zlib.MAX_WBITS).decompress(open_ended(content, level) + b"\x03\x00") == content
+
+
+@given(st.binary(max_size=70), st.sampled_from([1, 2, 99]), st.sampled_from([1, 7, 12]))
+def test_the_smallest_pieces_can_be_followed(data: bytes, times: int, level: int) -> None:
+    assert zlib.decompressobj(-zlib.MAX_WBITS).decompress(open_ended(data * times, level) + b"\x03\x00") == data * times
 
 
 @given(st.binary(max_size=3000), st.binary(max_size=3000))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 import time
 from pathlib import Path
 
@@ -35,3 +36,21 @@ def test_an_error_in_the_thread_reaches_the_writer(tmp_path: Path, monkeypatch: 
             for _ in range(500):
                 following.settled(1000)
                 time.sleep(0.01)
+
+
+def test_ctrl_c_while_the_thread_begins_leaves_no_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The interpreter would wait for it at its end, for ever."""
+    started = threading.Thread.start
+
+    def start(self: threading.Thread) -> None:
+        self.daemon = True  # so that a failing test ends
+        started(self)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with (tmp_path / "a").open("wb") as stream, pytest.raises(KeyboardInterrupt):
+        Follower(stream).__enter__()
+    for thread in threading.enumerate():
+        if thread.name == "archive-follower":
+            thread.join(timeout=5)
+            assert not thread.is_alive()

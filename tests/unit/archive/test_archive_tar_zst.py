@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
 import stat
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,8 @@ from packager.archive import archive_tree as archive_tree_module
 from packager.archive.archive_tree import Archived, archive_tree
 from packager.archive.codec import BLOCK
 from packager.archive.extract import extract
-from packager.archive.manifest import Manifest
+from packager.archive.manifest import Entry, Manifest
+from packager.archive.tar_zst import _Hashing
 from packager.archive.zstd_frames import is_whole
 from packager.console import Console
 from packager.errors import InputError
@@ -63,10 +66,15 @@ def test_same_bytes_whatever_the_threads(tree: Path, tarred: Archived, tmp_path:
 
 
 def test_folder_is_the_tree_with_normal_modes_and_one_time(tree: Path, tmp_path: Path) -> None:
-    done = _make(tree, tmp_path / "out", format="dir")
+    before = os.umask(0o077)
+    try:
+        done = _make(tree, tmp_path / "out", format="dir")
+    finally:
+        os.umask(before)
     assert inventory(tmp_path / "out" / "bundle") == expected_inventory(tree, done)
-    assert stat.S_IMODE((tmp_path / "out").stat().st_mode) == 0o755
-    assert (tmp_path / "out/bundle/bin/run.sh").stat().st_mtime == EPOCH
+    found = [tmp_path / "out", *(tmp_path / "out").rglob("*")]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in found if path.is_dir() and not path.is_symlink()} == {0o755}
+    assert {path.lstat().st_mtime for path in found} == {EPOCH}
     assert done.manifest_path == tmp_path / "out.manifest.json"
     with pytest.raises(InputError, match="not an empty folder"):
         _make(tree, tmp_path / "out", format="dir")
@@ -104,12 +112,27 @@ def test_frames_of_every_shape_are_whole_and_their_cuts_are_not() -> None:
         assert not is_whole(io.BytesIO(frame + b"\0"))
 
 
-@pytest.mark.parametrize("name", ["a.zip", "a.tar.zst"])
+def _write_into(path: Path) -> None:
+    with path.open("r+b") as stream:
+        stream.seek(path.stat().st_size // 2)
+        stream.write(b"x")
+
+
+@pytest.mark.parametrize("name", ["a.zip", "a.tar.zst", "a"])
 @pytest.mark.parametrize("size", [1000, BLOCK + 1000])
-def test_a_file_that_changes_but_keeps_its_size_is_an_error(
-    name: str, size: int, tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("change", "told"), [(_write_into, "changed"), (Path.unlink, "cannot be read")], ids=["other", "gone"]
+)
+def test_a_file_that_changes_or_goes_is_an_error(
+    change: Callable[[Path], None],
+    told: str,
+    name: str,
+    size: int,
+    tmp_path: Path,
+    console: Console,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The change comes between the hashing and the packing, in the middle of the file."""
+    """It does between the hashing and the packing; the change is in the middle, and the size stays."""
     root = tmp_path / "root"
     root.mkdir()
     (root / "file").write_bytes(bytes(size))
@@ -117,13 +140,19 @@ def test_a_file_that_changes_but_keeps_its_size_is_an_error(
 
     def scan_then_change(*args: Any, **more: Any) -> Manifest:
         manifest = scanned(*args, **more)
-        with (root / "file").open("r+b") as stream:
-            stream.seek(size // 2)
-            stream.write(b"x")
+        change(root / "file")
         return manifest
 
     monkeypatch.setattr(archive_tree_module, "scan", scan_then_change)
-    with pytest.raises(InputError, match="changed") as caught:
-        archive_tree(root, tmp_path / "out" / name, console=console, epoch=EPOCH)
+    with pytest.raises(InputError, match=told) as caught:
+        archive_tree(root, tmp_path / "out" / name, console=console, epoch=EPOCH, format=None if "." in name else "dir")
     assert caught.value.where == "file"
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_large_file_that_shrinks_while_it_is_read_is_named(tmp_path: Path) -> None:
+    """tarfile would say "unexpected end of data", of no file."""
+    entry = Entry(path="models/large", kind="file", mode=0o644, size=1000)
+    with pytest.raises(InputError, match="changed") as caught:
+        _Hashing(io.BytesIO(bytes(999)), entry).read(1000)
+    assert caught.value.where == "models/large"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from packager.archive.archive_tree import archive_tree
 from packager.archive.checksums import update_checksums
 from packager.console import Console
 from packager.release import is_intact, publish, withdraw_unproved
@@ -109,3 +110,56 @@ def test_a_zip_that_became_parts_and_parts_that_became_more(tmp_path: Path) -> N
     publish(_finished(tmp_path / "3", *thirds), dist, "b-1.0", QUIET)
     assert sorted(path.name for path in dist.iterdir()) == ["SHA256SUMS", *thirds]
     subprocess.run(["sha256sum", "--check", "--quiet", "--strict", "SHA256SUMS"], cwd=dist, check=True)
+
+
+def _folder_release(tmp_path: Path, content: str) -> Path:
+    tree = tmp_path / "tree"
+    tree.mkdir(exist_ok=True)
+    (tree / "a").write_text(content)
+    (tree / "empty").mkdir(exist_ok=True)
+    archives = tmp_path / f"archives {content}"
+    archive_tree(
+        tree, archives / "b-1.0", console=QUIET, epoch=0, root_name="comfy", format="dir", manifest_member="p/m.json"
+    )
+    return archives
+
+
+def test_a_published_folder_is_replaced_and_leaves_nothing(tmp_path: Path) -> None:
+    dist = tmp_path / "dist"
+    for content in ("one", "two", "three"):
+        publish(_folder_release(tmp_path, content), dist, "b-1.0", QUIET)
+        assert sorted(path.name for path in dist.iterdir()) == ["SHA256SUMS", "b-1.0", "b-1.0.manifest.json"]
+        assert (dist / "b-1.0/comfy/a").read_text() == content
+
+
+@pytest.mark.parametrize("mine", ["comfy/models/mine.safetensors", "comfy/a", "mine.txt"])
+def test_what_somebody_put_into_a_published_folder_is_kept_and_named(mine: str, tmp_path: Path) -> None:
+    dist, console = tmp_path / "dist", Console(stream=io.StringIO())
+    publish(_folder_release(tmp_path, "one"), dist, "b-1.0", console)
+    for number, content in ((1, "two"), (2, "three")):
+        (dist / "b-1.0" / mine).parent.mkdir(exist_ok=True)
+        (dist / "b-1.0" / mine).write_text("precious")
+        publish(_folder_release(tmp_path, content), dist, "b-1.0", console)
+        assert (dist / "b-1.0/comfy/a").read_text() == content
+        assert (dist / f"b-1.0.before-{number}" / mine).read_text() == "precious"
+        assert f"b-1.0.before-{number}" in console.warnings[-1]
+    assert (dist / "b-1.0.before-1" / mine).read_text() == "precious"
+
+
+def test_a_folder_that_cannot_be_put_in_place_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dist = tmp_path / "dist"
+    publish(_folder_release(tmp_path, "one"), dist, "b-1.0", QUIET)
+    rename = Path.rename
+
+    def fail(self: Path, target: Path) -> Path:
+        if self.name == ".b-1.0.tmp":
+            raise OSError("no")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fail)
+    with pytest.raises(OSError, match="no"):
+        publish(_folder_release(tmp_path, "two"), dist, "b-1.0", QUIET)
+    assert sorted(path.name for path in dist.iterdir()) == ["SHA256SUMS", "b-1.0", "b-1.0.manifest.json"]
+    assert (dist / "b-1.0/comfy/a").read_text() == "one"
