@@ -5,38 +5,50 @@ from __future__ import annotations
 import os
 import shutil
 import zipfile
-from collections.abc import Callable, Sequence
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
 
 from packager import process
 from packager.bundle import APP_DIR, MODELS_DIR, PORTABLE_DIR
-from packager.console import format_bytes
-from packager.errors import InputError, PackagerError
+from packager.errors import InputError
+from packager.filesystem import walk_files
 from packager.parts import find_parts
 
-Extract = Callable[[Path, Path], None]  # an archive, an existing folder to unpack it into
+
+class Reader(Protocol):
+    """What reads archives without trusting them: the archive room's, handed in by the caller."""
+
+    def admit(self, archive: Path, folder: Path) -> None:
+        """Raise InputError for what must not be unpacked to `folder`, in any part of `archive`. Unpacks nothing."""
+
+    def extract(self, archive: Path, folder: Path) -> None:
+        """Unpack `archive` and its other parts into the empty `folder`."""
+
+    def differences(self, root: Path) -> Sequence[str] | None:
+        """One line a path that is not as the manifest in the bundle at `root` says; None if it has none."""
+
 
 # The user's own files in a folder that is to be proved. They may be huge, and no check needs them.
 _LEFT_OUT = (MODELS_DIR, f"{APP_DIR}/output", f"{APP_DIR}/input", f"{APP_DIR}/temp", f"{PORTABLE_DIR}/cache")
 
 
-def unpack(archive: Path, folder: Path, *, extract: Extract | None, timeout: float) -> Path:
+def unpack(archive: Path, folder: Path, *, reader: Reader, timeout: float) -> Path:
     """Unpack `archive`, with the other parts beside it if it is one, into the new `folder`; the bundle's root in it.
 
-    A zip is unpacked by Info-ZIP's unzip where the machine has it, anything else by `extract`. Raises InputError for a
-    damaged archive, one with members outside one top folder, or one that does not fit the disk.
+    A zip is unpacked by Info-ZIP's unzip where the machine has it, as its user would, but only when `reader` has let in
+    every entry of all parts; anything else by `reader`. Raises InputError for a damaged or hostile archive and one with
+    members outside one top folder, PackagerError for one that does not fit the disk.
     """
     if not archive.is_file():
         raise InputError("is no file", where=str(archive), remedy="give a zip that `packager build` made")
-    parts = find_parts(archive)
     folder.mkdir(parents=True)
-    if zipfile.is_zipfile(archive):
-        _check_members(parts, folder)
     unzip = shutil.which("unzip")
     if unzip and zipfile.is_zipfile(archive):
+        reader.admit(archive, folder)
         # Info-ZIP spells names beyond ASCII as #Uxxxx where the locale has no such letters
         environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"}
-        for part in parts:
+        for part in find_parts(archive):
             command = [unzip, "-q", str(part.resolve()), "-d", str(folder)]
             finished = process.run(command, env=environment, timeout=timeout, check=False)
             if finished.returncode != 0:
@@ -45,12 +57,9 @@ def unpack(archive: Path, folder: Path, *, extract: Extract | None, timeout: flo
                     where=str(part),
                     remedy="build it again",
                 )
-    elif extract:
-        extract(archive, folder)
+            _check_links(part, folder)
     else:
-        raise InputError(
-            "cannot be unpacked here", where=str(archive), remedy="install Info-ZIP's unzip, or give a zip"
-        )
+        reader.extract(archive, folder)
     return _only_folder(archive, folder)
 
 
@@ -76,32 +85,22 @@ def copy_bundle(root: Path, folder: Path) -> Path:
     return copy
 
 
-def _check_members(parts: Sequence[Path], folder: Path) -> None:
-    size, free = sum(_checked_size(part) for part in parts), shutil.disk_usage(folder).free
-    if size > free:
-        raise PackagerError(
-            f"needs {format_bytes(size)} unpacked, and {folder} has {format_bytes(free)} free",
-            where=str(parts[0]),
-            remedy="give a scratch folder on a larger disk",
-        )
+def links_out(root: Path) -> Iterator[Path]:
+    """The links below `root` that lead out of it."""
+    real = Path(os.path.realpath(root))
+    for path in walk_files(root):
+        if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(real):
+            yield path
 
 
-def _checked_size(archive: Path) -> int:
-    """Bytes of all members, none of which leads out of the folder."""
-    try:
-        with zipfile.ZipFile(archive) as opened:
-            members = opened.infolist()
-    except (zipfile.BadZipFile, OSError) as error:
+def _check_links(part: Path, folder: Path) -> None:
+    """No link leads out of `folder`, however unzip understood the zip: what the next part holds may lie below one."""
+    for path in links_out(folder):
         raise InputError(
-            f"is a damaged zip: {error}", where=str(archive), remedy="download or build it again"
-        ) from error
-    for member in members:
-        name = member.filename.replace("\\", "/")
-        if name.startswith("/") or ".." in PurePosixPath(name).parts or ":" in name.split("/")[0]:
-            raise InputError(
-                f"member '{member.filename}' leads out of the folder", where=str(archive), remedy="do not unzip it"
-            )
-    return sum(member.file_size for member in members)
+            f"{path.relative_to(folder).as_posix()} is a link to {path.readlink()}, outside the folder",
+            where=str(part),
+            remedy="do not unzip it",
+        )
 
 
 def _only_folder(archive: Path, folder: Path) -> Path:
