@@ -63,16 +63,18 @@ def extract(archive: Path, destination: Path, *, console: Console, limits: Limit
     return Extracted(root=destination, members=admission.members, size=admission.total_size)
 
 
-def admit(archive: Path, folder: Path, *, limits: Limits | None = None) -> None:
+def admit(archive: Path, folder: Path, *, limits: Limits | None = None) -> int:
     """Let every entry of `archive` in as `extract` would into the existing `folder`, and unpack nothing.
 
-    A zip's contents are not read, so sizes are those it declares. Raises what extract does.
+    Returns how many bytes its files take; those of a zip are not read, so that is what it declares. Raises what extract
+    does.
     """
     _check_is_file(archive)
     with _opened(archive, folder, limits) as (items, admission):
         for item in items:
             admission.admit(item)
         admission.check_links()
+    return admission.total_size
 
 
 def _check_is_file(archive: Path) -> None:

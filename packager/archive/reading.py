@@ -23,9 +23,9 @@ class ArchiveReader:
     console: Console
     limits: Limits
 
-    def admit(self, archive: Path, folder: Path) -> None:
-        """Raise InputError for what must not be unpacked to `folder`, in any part of `archive`. Unpacks nothing."""
-        admit(archive, folder, limits=self.limits)
+    def admit(self, archive: Path, folder: Path) -> int:
+        """Bytes that all parts of `archive` say they take in `folder`. Raises as extract; unpacks nothing."""
+        return admit(archive, folder, limits=self.limits)
 
     def extract(self, archive: Path, folder: Path) -> None:
         """Unpack `archive` and its other parts into the empty `folder`."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import time
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,16 +13,23 @@ from typing import Protocol
 
 from packager import process
 from packager.bundle import APP_DIR, MODELS_DIR, PORTABLE_DIR
+from packager.console import format_bytes
 from packager.errors import InputError
 from packager.filesystem import walk_files
 from packager.parts import find_parts
+
+_LOOK = 1.0  # seconds from one look at what unzip wrote to the next, at least
+_SLACK = 64 * 1024**2  # bytes
 
 
 class Reader(Protocol):
     """What reads archives without trusting them: the archive room's, handed in by the caller."""
 
-    def admit(self, archive: Path, folder: Path) -> None:
-        """Raise InputError for what must not be unpacked to `folder`, in any part of `archive`. Unpacks nothing."""
+    def admit(self, archive: Path, folder: Path) -> int:
+        """Bytes that all parts of `archive` say they take in `folder`. Unpacks nothing.
+
+        Raises InputError for what must not be unpacked there.
+        """
 
     def extract(self, archive: Path, folder: Path) -> None:
         """Unpack `archive` and its other parts into the empty `folder`."""
@@ -45,12 +54,13 @@ def unpack(archive: Path, folder: Path, *, reader: Reader, timeout: float) -> Pa
     folder.mkdir(parents=True)
     unzip = shutil.which("unzip")
     if unzip and zipfile.is_zipfile(archive):
-        reader.admit(archive, folder)
+        size = reader.admit(archive, folder)
         # Info-ZIP spells names beyond ASCII as #Uxxxx where the locale has no such letters
         environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"}
+        watch = _Watch(archive, folder, size)
         for part in find_parts(archive):
             command = [unzip, "-q", str(part.resolve()), "-d", str(folder)]
-            finished = process.run(command, env=environment, timeout=timeout, check=False)
+            finished = process.run(command, env=environment, timeout=timeout, check=False, watch=watch)
             if finished.returncode != 0:
                 raise InputError(
                     f"unzip ended with {finished.returncode}: {finished.output_tail}",
@@ -83,6 +93,35 @@ def copy_bundle(root: Path, folder: Path) -> Path:
     copy = folder / root.resolve().name
     shutil.copytree(root, copy, symlinks=True, ignore=ignore)
     return copy
+
+
+class _Watch:
+    """Called while unzip runs: ends it when it writes more than the zip declared. A bomb may declare too little."""
+
+    def __init__(self, archive: Path, folder: Path, declared: int) -> None:
+        self._archive, self._folder, self._declared = archive, folder, declared
+        self._next = time.monotonic() + _LOOK
+
+    def __call__(self) -> None:
+        if time.monotonic() < self._next:
+            return
+        start = time.monotonic()
+        if _written(self._folder) > self._declared + _SLACK:
+            raise InputError(
+                f"unpacks to more than the {format_bytes(self._declared)} it declares",
+                where=str(self._archive),
+                remedy="do not unzip it",
+            )
+        # a look at many files takes its time, of which unzip should lose little
+        self._next = time.monotonic() + max(_LOOK, 20 * (time.monotonic() - start))
+
+
+def _written(folder: Path) -> int:
+    size = 0
+    for path in walk_files(folder):
+        with contextlib.suppress(FileNotFoundError):  # unzip takes a file away when it makes a link of it
+            size += path.lstat().st_size
+    return size
 
 
 def links_out(root: Path) -> Iterator[Path]:

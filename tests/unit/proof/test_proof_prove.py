@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import shutil
 import stat
+import struct
 import subprocess
 import sys
 import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -239,8 +241,8 @@ def test_a_part_cannot_write_through_a_link_of_another(tmp_path: Path, capsys: p
 class Trusting:
     """A reader that lets everything in, as one that takes a zip for another than unzip does."""
 
-    def admit(self, archive: Path, folder: Path) -> None:
-        pass
+    def admit(self, archive: Path, folder: Path) -> int:
+        return 0
 
     def extract(self, archive: Path, folder: Path) -> None:
         raise AssertionError
@@ -258,6 +260,33 @@ def test_links_that_only_unzip_makes_are_no_way_out_for_the_next_part(tmp_path: 
     with pytest.raises(InputError, match=r"b/l is a link to .*victim, outside"):
         unpack(first, tmp_path / "folder", reader=Trusting(), timeout=60)
     assert list(victim.iterdir()) == []
+
+
+def _replace_content(archive: Path, packed: bytes) -> None:
+    """Other packed bytes for the only member of `archive`, whose size and CRC stay what they are."""
+    data = archive.read_bytes()
+    directory, end = data.index(b"PK\x01\x02"), data.index(b"PK\x05\x06")
+    start = 30 + sum(struct.unpack_from("<HH", data, 26))
+    local, entry, last = (bytearray(piece) for piece in (data[:start], data[directory:end], data[end:]))
+    struct.pack_into("<I", local, 18, len(packed))
+    struct.pack_into("<I", entry, 20, len(packed))
+    struct.pack_into("<I", last, 16, start + len(packed))
+    archive.write_bytes(local + packed + entry + last)
+
+
+@needs_unzip
+def test_a_zip_that_declares_too_little_is_stopped_while_it_is_unpacked(
+    tmp_path: Path, reader: ArchiveReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("packager.proof.unpack._LOOK", 0)
+    monkeypatch.setattr("packager.proof.unpack._SLACK", 10_000_000)
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    block = packer.compress(bytes(1_000_000)) + packer.flush(zlib.Z_FULL_FLUSH)
+    zeros = block * 500 + packer.flush()
+    archive = _zip(tmp_path / "liar.zip", ("b/liar", b"0123456789", _FILE))
+    _replace_content(archive, zeros)
+    with pytest.raises(InputError, match="more than the 10 B it declares"):
+        unpack(archive, tmp_path / "folder", reader=reader, timeout=60)
 
 
 def test_what_is_not_as_the_manifest_says_fails_the_proof(
