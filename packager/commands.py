@@ -228,7 +228,7 @@ def extract(words: Namespace, console: Console) -> Result:
     limits = _limits()
     if words.max_size:
         limits = dataclasses.replace(limits, total_size=parse_size(words.max_size, where="--max-size"))
-    if words.max_ratio:
+    if words.max_ratio is not None:
         limits = dataclasses.replace(limits, ratio=words.max_ratio)
     extract_archive(words.archive, words.output, console=console, limits=limits)
     return Result(value={"path": str(words.output)}, text=str(words.output))

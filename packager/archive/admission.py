@@ -30,7 +30,8 @@ class Limits:
 
     `ratio` is bytes unpacked to bytes of the archive, and counts from `ratio_from` bytes unpacked. `windows_names`:
     names must do for Windows. `case_insensitive`: names may not differ by case alone (None: as the file system
-    unpacked to has it). `names` is bytes of all paths, those of their folders included, since they are kept in memory.
+    unpacked to has it). `names` is bytes of all paths, those of their folders and links' targets included, since
+    they are kept in memory.
     """
 
     total_size: int = 64 * 1024**3
@@ -130,6 +131,7 @@ class Admission:
         if self._ignore_case:
             self._check_case(item.path)
         if item.kind == "link":
+            self._count_name(item.target)
             self._links[item.path] = item.target
 
     def check_links(self) -> None:
@@ -146,10 +148,13 @@ class Admission:
 
     def _keep(self, path: str, kind: Kind | None) -> None:
         if path not in self._kinds:
-            self._names_size += len(path)
-            if self._names_size > self._limits.names:
-                raise self.refusal(f"more than {format_bytes(self._limits.names)} of names")
+            self._count_name(path)
         self._kinds[path] = kind
+
+    def _count_name(self, name: str) -> None:
+        self._names_size += len(name)
+        if self._names_size > self._limits.names:
+            raise self.refusal(f"more than {format_bytes(self._limits.names)} of names")
 
     def _check_case(self, path: str) -> None:
         for name in (path, *parents(path)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import BinaryIO, cast
 
 import zstandard
@@ -128,7 +129,7 @@ def _item(archive: tarfile.TarFile, member: tarfile.TarInfo, admission: Admissio
         raise admission.refusal("it is a hard link to what is no file before it in the archive", member.name)
     if kind == "file":
         sizes[member.name] = sizes[same_as] if same_as else member.size
-    return Item(
+    item = Item(
         path=member.name,
         kind=kind,
         mode=member.mode & 0o777,
@@ -136,8 +137,9 @@ def _item(archive: tarfile.TarFile, member: tarfile.TarInfo, admission: Admissio
         size=sizes[member.name] if kind == "file" else 0,
         target=member.linkname if kind == "link" else "",
         same_as=same_as,
-        blocks=lambda size: _blocks(archive, member, size, admission),
     )
+    # links and folders are remembered until the end, and would keep all headers of their entry with `member`
+    return replace(item, blocks=lambda size: _blocks(archive, member, size, admission)) if kind == "file" else item
 
 
 def _blocks(archive: tarfile.TarFile, member: tarfile.TarInfo, size: int, admission: Admission) -> Iterator[bytes]:

@@ -201,7 +201,8 @@ _SMALL = Limits(ratio_from=1000, ratio=50)
         (_zip(_link("d", "."), _link("l", "d /../etc")), "dot or a space", Limits(windows_names=True)),
         (_zip(_link("longfolder", "."), _link("l", "LONGFO~1/../etc")), "short name", Limits(windows_names=True)),
         (_zip(_link("l", "nul")), "device name", Limits(windows_names=True)),
-        (_zip(_file("a" * 90 + "/b"), _file("c")), "more than 100 B of names", Limits(names=100)),
+        (_zip(_file("a" * 90 + "/b")), "more than 100 B of names", Limits(names=100)),
+        (_zip(_link("l", "a" * 100)), "more than 100 B of names", Limits(names=100)),
     ],
 )
 def test_limits_hold(content: bytes, message: str, limits: Limits, tmp_path: Path, console: Console) -> None:
@@ -402,6 +403,21 @@ def test_a_zip_is_refused_before_an_object_is_made_of_each_of_its_entries(tmp_pa
         with pytest.raises(InputError, match="more than 1000 members"):
             extract(tmp_path / "many.zip", tmp_path / "out", console=console, limits=Limits(members=1000))
         assert tracemalloc.get_traced_memory()[1] < 4 * len(directory)
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.DIRTYPE])
+def test_what_is_remembered_of_a_link_or_folder_are_not_its_headers(
+    kind: bytes, tmp_path: Path, console: Console
+) -> None:
+    header = _pax(comment="x" * 300_000)
+    entries = b"".join(header + _entry(f"n{number}", kind=kind, target="t")[0].tobuf() for number in range(60))
+    (tmp_path / "a.tar.zst").write_bytes(_packed(entries + bytes(1024)))
+    tracemalloc.start()
+    try:
+        assert extract(tmp_path / "a.tar.zst", tmp_path / "out", console=console).members == 60
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
     finally:
         tracemalloc.stop()
 
