@@ -67,7 +67,8 @@ def mismatches(paths: Iterable[Path]) -> tuple[str, ...]:
 
     What is not listed, or has no SHA256SUMS beside it, passes. Raises InputError as read_checksums.
     """
-    return tuple(path.name for path in paths if _listed(path) not in (None, sha256_file(path)))
+    listed = ((path, _listed(path)) for path in paths)
+    return tuple(path.name for path, sha256 in listed if sha256 and sha256 != sha256_file(path))
 
 
 def _listed(path: Path) -> str | None:
