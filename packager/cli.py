@@ -281,6 +281,16 @@ def _add_tree_commands(add: Callable[[str, Command, str], argparse.ArgumentParse
     added = add("extract", commands.extract, "unpack an archive, refusing anything that would leave the folder")
     added.add_argument("archive", type=Path, metavar="FILE")
     added.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder to unpack into")
+    added.add_argument(
+        "--max-size", metavar="SIZE", help="most it may take unpacked: bytes, or such as 100GiB (default: 64GiB)"
+    )
+    added.add_argument(
+        "--max-ratio", type=int, metavar="N", help="most it may take unpacked, in times its own size (default: 100)"
+    )
+    added.epilog = (
+        "The two limits stop archives made to fill a disk. They do not count for an archive that SHA256SUMS beside it "
+        "lists with its hash."
+    )
 
 
 if __name__ == "__main__":

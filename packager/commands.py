@@ -16,6 +16,7 @@ from packager.archive.admission import Limits
 from packager.archive.archive_tree import archive_tree, source_date_epoch
 from packager.archive.checksums import mismatches
 from packager.archive.extract import extract as extract_archive
+from packager.archive.reading import ArchiveReader
 from packager.archive.zip_writer import MEMORY
 from packager.build import build as build_bundle
 from packager.build import lock_recipe, plan_build, undo_clean_up
@@ -168,7 +169,7 @@ def verify(words: Namespace, console: Console) -> Result:
             proof = prove_folder(bundle, **means)
         else:
             _check_sums(bundle)
-            proof = prove_archive(bundle, hide=(), extract=lambda a, b: _unpack(a, b, console), **means)
+            proof = prove_archive(bundle, hide=(), reader=ArchiveReader(console=console, limits=_limits()), **means)
     if not proof.passed:
         remedy = "get the bundle again, or build it anew"
         raise ProofError(proof.failures(), where=str(bundle), remedy=remedy, details={"proof": proof.to_json()})
@@ -226,7 +227,12 @@ def archive(words: Namespace, console: Console) -> Result:
 
 
 def extract(words: Namespace, console: Console) -> Result:
-    _unpack(words.archive, words.output, console)
+    limits = _limits()
+    if words.max_size:
+        limits = dataclasses.replace(limits, total_size=parse_size(words.max_size, where="--max-size"))
+    if words.max_ratio is not None:
+        limits = dataclasses.replace(limits, ratio=words.max_ratio)
+    extract_archive(words.archive, words.output, console=console, limits=limits)
     return Result(value={"path": str(words.output)}, text=str(words.output))
 
 
@@ -240,10 +246,9 @@ def _check_sums(archive: Path) -> None:
         )
 
 
-def _unpack(source: Path, folder: Path, console: Console) -> None:
-    # Names that only Windows has no use for are fine elsewhere.
-    limits = Limits(windows_names=targets.current().is_windows)
-    extract_archive(source, folder, console=console, limits=limits)
+def _limits() -> Limits:
+    """Names that only Windows has no use for are fine elsewhere."""
+    return Limits(windows_names=targets.current().is_windows)
 
 
 def cache(words: Namespace, _: Console) -> Result:

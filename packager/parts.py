@@ -10,6 +10,7 @@ from packager.errors import InputError
 MAX_PART_SIZE = 2 * 1024**3 - 1  # bytes; a file of a GitHub release must be under 2 GiB
 MIN_PART_SIZE = 1024**2  # bytes; the manifest and a few members have to fit
 _NAME = re.compile(r"(.+)-part([1-9][0-9]{0,3})of([1-9][0-9]{0,3})\.zip")
+_RENAMED = re.compile(r"(.+-part[1-9][0-9]{0,3}of[1-9][0-9]{0,3})[^0-9A-Za-z].*\.zip")  # as browsers do: "... (1).zip"
 _SIZE = re.compile(r"([0-9]{1,15}) ?(B|KiB|MiB|GiB)?")
 _UNITS = {None: 1, "B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 
@@ -40,10 +41,17 @@ def manifest_path(archive: Path) -> Path:
 def find_parts(archive: Path) -> tuple[Path, ...]:
     """All parts of the set `archive` belongs to, in order; itself alone if its name is not that of a part.
 
-    Raises InputError that names the parts missing beside it, or a number that cannot be.
+    Raises InputError that names the parts missing beside it, or a number that cannot be, or a part's name to which
+    something was added, since the others of its set cannot be told from it.
     """
     found = _NAME.fullmatch(archive.name)
     if not found:
+        if renamed := _RENAMED.fullmatch(archive.name):
+            raise InputError(
+                "it is one part of an archive, under another name than its own",
+                where=str(archive),
+                remedy=f"name it {renamed[1]}.zip, as it was, and put all parts into one folder",
+            )
         return (archive,)
     stem, number, count = found[1], int(found[2]), int(found[3])
     if number > count:

@@ -15,7 +15,7 @@ from typing import Any
 from packager import cleanup, helpers, prefix_files, release, slim
 from packager.archive.admission import Limits as UnpackLimits
 from packager.archive.archive_tree import archive_tree, source_date_epoch
-from packager.archive.extract import extract
+from packager.archive.reading import ArchiveReader
 from packager.baseline_memory import remembered_baseline
 from packager.binaries import elf
 from packager.bundle import MANIFEST_NAME, BundleTree
@@ -235,10 +235,7 @@ class Stages:
         )
 
     def _proof(self, archive: Path) -> Proof:
-        def unpack(source: Path, folder: Path) -> None:
-            limits = UnpackLimits(windows_names=self.target.is_windows)
-            extract(source, folder, console=self.console, limits=limits)
-
+        limits = UnpackLimits(windows_names=self.target.is_windows)
         means: dict[str, Any] = {
             "baseline": Baseline.from_json(self.results["baseline"]),
             "scratch": self.work / "proof",
@@ -249,7 +246,7 @@ class Stages:
         hide = [self.tree.root.parent]
         if archive.is_dir():
             return prove_folder(archive / self.recipe.root, hide=hide, **means)
-        return prove_archive(archive, hide=hide, extract=unpack, **means)
+        return prove_archive(archive, hide=hide, reader=ArchiveReader(console=self.console, limits=limits), **means)
 
     def _bare_environment(self, folder: Path) -> dict[str, str]:
         return bare_environment(folder / "home", path=os.environ.get("PATH", os.defpath), extra=self.recipe.env)

@@ -57,15 +57,20 @@ def update_checksums(folder: Path, sums: Mapping[str, str]) -> Path:
     return path
 
 
+def are_confirmed(paths: Iterable[Path]) -> bool:
+    """Whether SHA256SUMS beside each of `paths` lists it with the hash it has. Raises InputError as read_checksums."""
+    return all(_listed(path) == sha256_file(path) for path in paths)
+
+
 def mismatches(paths: Iterable[Path]) -> tuple[str, ...]:
     """The names of those of `paths` that the SHA256SUMS beside them lists with another hash than they have.
 
     What is not listed, or has no SHA256SUMS beside it, passes. Raises InputError as read_checksums.
     """
-    wrong = []
-    for path in paths:
-        sums = path.with_name(NAME)
-        listed = read_checksums(sums) if sums.is_file() else {}
-        if path.name in listed and listed[path.name] != sha256_file(path):
-            wrong.append(path.name)
-    return tuple(wrong)
+    listed = ((path, _listed(path)) for path in paths)
+    return tuple(path.name for path, sha256 in listed if sha256 and sha256 != sha256_file(path))
+
+
+def _listed(path: Path) -> str | None:
+    sums = path.with_name(NAME)
+    return read_checksums(sums).get(path.name) if sums.is_file() else None

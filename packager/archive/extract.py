@@ -8,13 +8,16 @@ from __future__ import annotations
 import errno
 import itertools
 import os
+import shutil
+import stat
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from packager.archive.admission import Admission, Item, Limits
+from packager.archive.checksums import are_confirmed
 from packager.archive.publish import no_space_explained, published_folder
 from packager.archive.tar_reader import read_tar_zst
 from packager.archive.zip_reader import read_zip
@@ -42,22 +45,58 @@ def extract(archive: Path, destination: Path, *, console: Console, limits: Limit
 
     A zip that is a part of a set is unpacked with all others of it, which must lie beside it.
 
-    Contents, modes (permission bits), links and times come back. Raises InputError, naming the member, for an archive
-    that is damaged or cut short, whose names or links lead out of the folder, are absolute, devices of Windows, listed
-    twice or one name where case does not count, that holds anything but files, folders and links, or that goes over
-    `limits`; NoSpaceError. Nothing is left of a failed run.
+    Contents, links, modes (permission bits) and times come back, of the folders that have an entry too; a folder stays
+    open to its owner, and a link's time comes back where the system can set it. Raises InputError, naming the member,
+    for an archive that is damaged or cut short, whose names or links lead out of the folder, are absolute, devices of
+    Windows, listed twice or one name where case does not count, that holds anything but files, folders and links, or
+    that goes over `limits`; NoSpaceError. Nothing is left of a failed run.
+
+    Where SHA256SUMS beside the archive lists it with its hash, the limits of its total size and ratio do not count.
     """
+    _check_is_file(archive)
+    with (
+        published_folder(destination) as folder,
+        _opened(archive, folder, limits) as (items, admission),
+        no_space_explained(destination.parent, admission.expected_size or admission.size),
+    ):
+        _unpack(items, folder, admission, console)
+    return Extracted(root=destination, members=admission.members, size=admission.total_size)
+
+
+def admit(archive: Path, folder: Path, *, limits: Limits | None = None) -> int:
+    """Let every entry of `archive` in as `extract` would into the existing `folder`, and unpack nothing.
+
+    Returns how many bytes its files take; those of a zip are not read, so that is what it declares. Raises what extract
+    does.
+    """
+    _check_is_file(archive)
+    with _opened(archive, folder, limits) as (items, admission):
+        for item in items:
+            admission.admit(item)
+        admission.check_links()
+    return admission.total_size
+
+
+def _check_is_file(archive: Path) -> None:
     if not archive.is_file():
         raise InputError("there is no such file", where=str(archive), remedy="give the archive to unpack")
+
+
+@contextmanager
+def _opened(archive: Path, folder: Path, limits: Limits | None) -> Iterator[tuple[Iterable[Item], Admission]]:
+    """The entries of all parts, none admitted yet, and the account to admit them with."""
     parts = find_parts(archive)
-    size = sum(part.stat().st_size for part in parts)
-    with published_folder(destination) as folder, ExitStack() as opened:
-        admission = Admission(archive, limits or Limits(), case_insensitive_folder=_ignores_case(folder), size=size)
+    admission = Admission(
+        archive,
+        limits or Limits(),
+        case_insensitive_folder=_ignores_case(folder),
+        size=sum(part.stat().st_size for part in parts),
+        free=shutil.disk_usage(folder).free,
+        confirmed=lambda: are_confirmed(parts),
+    )
+    with ExitStack() as opened:
         streams = [opened.enter_context(part.open("rb")) for part in parts]
-        items = itertools.chain.from_iterable([_reader(stream, admission) for stream in streams])
-        with no_space_explained(destination.parent, admission.expected_size or size):
-            _unpack(items, folder, admission, console)
-    return Extracted(root=destination, members=admission.members, size=admission.total_size)
+        yield itertools.chain.from_iterable([_reader(stream, admission) for stream in streams]), admission
 
 
 def _reader(stream: BinaryIO, admission: Admission) -> Iterable[Item]:
@@ -72,6 +111,7 @@ def _reader(stream: BinaryIO, admission: Admission) -> Iterable[Item]:
 
 def _unpack(items: Iterable[Item], root: Path, admission: Admission, console: Console) -> None:
     links: list[Item] = []
+    folders: list[Item] = []
     with console.bar("extract", admission.expected_size) as advance:
         for item in items:
             admission.admit(item)
@@ -80,6 +120,8 @@ def _unpack(items: Iterable[Item], root: Path, admission: Admission, console: Co
                     links.append(item)
                     continue
                 path = root / item.path
+                if item.kind == "directory":
+                    folders.append(item)
                 (path if item.kind == "directory" else path.parent).mkdir(parents=True, exist_ok=True)
                 if item.kind == "file":
                     content = _blocks_of(root / item.same_as) if item.same_as else item.blocks(_COPY)
@@ -92,8 +134,21 @@ def _unpack(items: Iterable[Item], root: Path, admission: Admission, console: Co
         try:
             (root / link.path).parent.mkdir(parents=True, exist_ok=True)
             (root / link.path).symlink_to(link.target)
+            if os.utime in os.supports_follow_symlinks:
+                os.utime(root / link.path, (link.mtime, link.mtime), follow_symlinks=False)
         except OSError as error:
             raise _named(error, link, admission) from error
+    _settle(folders, root, admission)
+
+
+def _settle(folders: list[Item], root: Path, admission: Admission) -> None:
+    """Modes and times of folders, now that nothing is made in them any more; the deepest first."""
+    for folder in sorted(folders, key=lambda item: item.path.count("/"), reverse=True):
+        try:
+            (root / folder.path).chmod(folder.mode | stat.S_IRWXU)
+            os.utime(root / folder.path, (folder.mtime, folder.mtime))
+        except OSError as error:
+            raise _named(error, folder, admission) from error
 
 
 def _blocks_of(path: Path) -> Iterator[bytes]:

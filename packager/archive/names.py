@@ -9,12 +9,13 @@ from __future__ import annotations
 import posixpath
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _DRIVE = re.compile(r"[A-Za-z]:")
 _DEVICE = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9\u00b9\u00b2\u00b3])\s*(\.|$)", re.IGNORECASE)
 _WINDOWS_RESERVED = re.compile(r'[<>:"|?*]')
+_SHORT_NAME = re.compile(r"~[0-9]")
 _MAX_HOPS = 40  # links followed in one resolution, as Linux allows
 
 
@@ -53,32 +54,51 @@ def _windows_fault(component: str) -> str | None:
     return None
 
 
-def link_faults(links: Mapping[str, str]) -> Iterable[tuple[str, str]]:
+def folded(name: str) -> str:
+    """The same for all names that are one where case and Unicode form do not count (Unicode 3.13, D145)."""
+    return unicodedata.normalize("NFD", unicodedata.normalize("NFD", name).casefold())
+
+
+def link_faults(
+    links: Mapping[str, str], *, ignore_case: bool = False, windows: bool = False
+) -> Iterable[tuple[str, str]]:
     """(path, what is wrong) of each link that is absolute, leads out of the root, or turns in a circle.
 
     `links` maps paths to targets. Links are followed as a kernel does, so a chain of harmless ones cannot add up to a
-    way out. A link to something that does not exist inside the root is fine.
+    way out. A link to something that does not exist inside the root is fine. `ignore_case`: case and Unicode form do
+    not count. `windows`: a target may not be spelled so that Windows takes it for another name.
     """
+    key = folded if ignore_case else str
+    known = {key(path): target for path, target in links.items()}
     for path, target in links.items():
-        if fault := _target_fault(target):
+        if fault := _target_fault(target, windows=windows):
             yield path, fault
         elif target.startswith("/") or _DRIVE.match(target):
             yield path, f"it is an absolute link, to {target}"
-        elif fault := _resolution_fault(path, links):
+        elif fault := _resolution_fault(path, known, key):
             yield path, f"{fault}, through {target}"
 
 
-def _target_fault(target: str) -> str | None:
+def _target_fault(target: str, *, windows: bool) -> str | None:
     if not target or _CONTROL.search(target) or "\\" in target:
         return "its target is empty or holds a backslash or a control character"
     try:
         target.encode("utf-8")
     except UnicodeEncodeError:
         return "its target is not valid UTF-8"
+    if windows and not (target.startswith("/") or _DRIVE.match(target)):
+        for component in target.split("/"):
+            if component in ("", ".", ".."):
+                continue
+            if fault := _windows_fault(component):
+                return f"in its target, {fault}"
+            if _SHORT_NAME.search(component):
+                return f"in its target, '{component}' may be the short name of something else on Windows"
     return None
 
 
-def _resolution_fault(path: str, links: Mapping[str, str]) -> str | None:
+def _resolution_fault(path: str, links: Mapping[str, str], key: Callable[[str], str]) -> str | None:
+    """`links`: targets by the key of their paths."""
     here: list[str] = []
     waiting = path.split("/")[::-1]
     hops = 0
@@ -91,7 +111,7 @@ def _resolution_fault(path: str, links: Mapping[str, str]) -> str | None:
                 return "it leads out of the folder"
             here.pop()
             continue
-        target = links.get("/".join([*here, component]))
+        target = links.get(key("/".join([*here, component])))
         if target is None:
             here.append(component)
             continue
@@ -116,7 +136,7 @@ def case_collisions(paths: Iterable[str]) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     for path in paths:
         for name in (path, *parents(path)):
-            other = first.setdefault(unicodedata.normalize("NFC", name).casefold(), name)
+            other = first.setdefault(folded(name), name)
             if other != name:
                 found.append((other, name))
     return found

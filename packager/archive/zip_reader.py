@@ -8,13 +8,15 @@ import time
 import zipfile
 import zlib
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from packager.archive.admission import MAX_PATH, Admission, Item
 from packager.archive.manifest import Kind
 from packager.archive.zip_format import DEFLATED, LOCAL_HEADER_SIZE, STORED
 
 _ENCRYPTED = 0x1
+_ENTRY = b"PK\x01\x02"  # APPNOTE 4.3.12
+_MAX_DIRECTORY = 512 * 1024**2  # bytes, which zipfile reads at one go
 _KINDS: dict[int, Kind] = {0: "file", stat.S_IFREG: "file", stat.S_IFLNK: "link", stat.S_IFDIR: "directory"}
 _DAMAGED = (
     zipfile.BadZipFile,
@@ -28,13 +30,42 @@ _DAMAGED = (
 )
 
 
+class _Opening:
+    """The stream as zipfile reads it. While it opens the zip, a directory of too many entries is stopped.
+
+    zipfile goes by the directory's size, not by the count that the end record declares, and makes an object of half a
+    kilobyte of every entry: they are counted in the bytes it reads before it does.
+    """
+
+    def __init__(self, stream: BinaryIO, admission: Admission) -> None:
+        self._stream = stream
+        self._admission: Admission | None = admission
+        self.seek, self.tell, self.seekable = stream.seek, stream.tell, stream.seekable
+
+    def read(self, size: int = -1) -> bytes:
+        if self._admission is None:
+            return self._stream.read(size)
+        if size > _MAX_DIRECTORY:
+            raise zipfile.BadZipFile(f"its directory claims {size} bytes")
+        data = self._stream.read(size)
+        if data.count(_ENTRY) > self._admission.max_members:
+            raise self._admission.refusal(f"more than {self._admission.max_members} members")
+        return data
+
+    def opened(self) -> None:
+        """What follows are the contents."""
+        self._admission = None
+
+
 def read_zip(stream: BinaryIO, admission: Admission) -> Iterator[Item]:
     """Every entry, in the order of the central directory. Raises InputError for a damaged or deceitful file.
 
     `stream` stays open, and must while entries are read.
     """
+    opening = _Opening(stream, admission)
     try:
-        archive = zipfile.ZipFile(stream)
+        archive = zipfile.ZipFile(cast(BinaryIO, opening))
+        opening.opened()
     except _DAMAGED as error:
         raise admission.refusal(f"it is not a whole zip: {error}") from error
     members = archive.infolist()
@@ -82,7 +113,7 @@ def _item(archive: zipfile.ZipFile, member: zipfile.ZipInfo, admission: Admissio
     return Item(
         path=name,
         kind=kind,
-        mode=stat.S_IMODE(unix_mode) & 0o777 or 0o644,
+        mode=stat.S_IMODE(unix_mode) & 0o777 or (0o755 if kind == "directory" else 0o644),
         mtime=_mtime(member, admission),
         size=member.file_size if kind == "file" else 0,
         target=target,

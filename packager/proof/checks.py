@@ -10,10 +10,10 @@ from typing import Any
 
 from packager.bundle import APP_DIR, PORTABLE_DIR, PYTHON_DIR, BundleTree
 from packager.errors import InputError
-from packager.filesystem import walk_files
 from packager.proof.baseline import Baseline, compare
 from packager.proof.probing import import_modules, why_it_ended
 from packager.proof.site import Site, Verdict, failed, passed, remedies
+from packager.proof.unpack import links_out
 from packager.targets import Target
 
 _FORMAT = 1
@@ -60,17 +60,11 @@ def check_layout(tree: BundleTree) -> Verdict:
         elif not tree.target.is_windows and not os.access(program, os.X_OK):
             faults.append(f"{tree.relative(program)} may not be executed")
     faults += [
-        f"{tree.relative(link)} is a link to {link.readlink()}, outside the bundle" for link in _escapes(tree.root)
+        f"{tree.relative(link)} is a link to {link.readlink()}, outside the bundle" for link in links_out(tree.root)
     ]
     if faults:
         return failed(_list(faults), remedy="was the zip unpacked by a program that keeps links and permissions?")
     return passed(f"{tree.root.name} holds {PYTHON_DIR}, {APP_DIR}, {PORTABLE_DIR} and the helper scripts")
-
-
-def _escapes(root: Path) -> list[Path]:
-    real = Path(os.path.realpath(root))
-    links = (path for path in walk_files(root) if path.is_symlink())
-    return [link for link in links if not Path(os.path.realpath(link)).is_relative_to(real)]
 
 
 def bundle_environment(site: Site) -> tuple[Verdict, Mapping[str, str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -13,6 +13,7 @@ from packager.proof.needs import system_needs
 from packager.proof.site import Site, Verdict, failed, passed, remedies
 
 _MOST = 20  # findings worth showing
+Differences = Callable[[Path], Sequence[str] | None]  # see Reader.differences
 
 
 class LeakScan(Protocol):
@@ -22,13 +23,24 @@ class LeakScan(Protocol):
         """One printable finding for each place below `root` that names one of the absolute paths `needles`."""
 
 
+def check_files(site: Site, differences: Differences) -> Verdict:
+    """Every file, link and empty folder is as the manifest in the bundle says, and nothing else is there."""
+    found = differences(site.tree.root)
+    if found is None:
+        return passed("it has no manifest to compare its files with")
+    if not found:
+        return passed("the files are those of the manifest")
+    return failed(_shown(found), remedy="get the archive again from its publisher, or build it again")
+
+
 def check_leaks(site: Site, scan: LeakScan, needles: Sequence[str]) -> Verdict:
     """No file names a path of the build."""
     found = [str(item) for item in scan(site.tree.root, needles, windows=site.tree.target.is_windows)]
     if not found:
         return passed(f"no file names {', '.join(needles)}")
-    shown = "\n".join([*found[:_MOST], *([f"and {len(found) - _MOST} more"] if len(found) > _MOST else [])])
-    return failed(shown, remedy="add the file's kind to the relocation rules, or a clean-up rule if it is of no use")
+    return failed(
+        _shown(found), remedy="add the file's kind to the relocation rules, or a clean-up rule if it is of no use"
+    )
 
 
 def check_needed_libraries(site: Site) -> Verdict:
@@ -61,6 +73,10 @@ def check_needed_libraries(site: Site) -> Verdict:
         return passed("every library asked for is in the bundle or on every machine")
     notes = [f"{name}: asked for by {files[0]}" + _others(len(files) - 1) for name, files in missing.items()]
     return passed("not in the bundle, and not on every machine:\n" + "\n".join(notes), remedy=remedies(notes))
+
+
+def _shown(found: Sequence[str]) -> str:
+    return "\n".join([*found[:_MOST], *([f"and {len(found) - _MOST} more"] if len(found) > _MOST else [])])
 
 
 def _others(count: int) -> str:

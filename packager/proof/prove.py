@@ -21,13 +21,13 @@ from packager.filesystem import remove_tree
 from packager.probes.environment import bare_environment, can_mask
 from packager.proof import app, checks, contents, programs
 from packager.proof.baseline import Baseline, load_baseline
-from packager.proof.contents import LeakScan
+from packager.proof.contents import Differences, LeakScan
 from packager.proof.limits import Limits
 from packager.proof.needs import system_needs
 from packager.proof.probing import probe_tree
 from packager.proof.sandbox import Sandbox, hidden, link_programs
 from packager.proof.site import Site, Verdict, failed
-from packager.proof.unpack import Extract, copy_bundle, unpack
+from packager.proof.unpack import Reader, copy_bundle, unpack
 
 BASELINE_NAME = "baseline.json"  # in portable/: lets a bundle be proved without its build
 FOLDER = "proof \u00e9 space"
@@ -76,8 +76,8 @@ def prove_archive(
     hide: Sequence[Path],
     needles: Sequence[str],
     console: Console,
+    reader: Reader,
     scan: LeakScan | None = None,
-    extract: Extract | None = None,
     limits: Limits | None = None,
     mask: bool | None = None,
 ) -> Proof:
@@ -85,15 +85,16 @@ def prove_archive(
 
     `baseline`: what must still work (None: what the bundle's own portable/baseline.json says, if there is one). `hide`:
     folders of the build, hidden meanwhile; see sandbox.hidden for `mask`. `needles`: absolute paths that no file may
-    name, looked for by `scan`. Raises InputError for what is no bundle of this machine's target; a promise that does
+    name, looked for by `scan`. `reader` says whether the archive may be unpacked at all, and whether what came out is
+    what the manifest in it lists. Raises InputError for what is no bundle of this machine's target; a promise that does
     not hold is a failed check, and no exception.
     """
     bounds, scratch = limits or Limits(), scratch.resolve()
     with _scratch_folder(scratch) as folder, hidden(hide, scratch=scratch, mask=mask) as starter:
-        root = unpack(archive, folder, extract=extract, timeout=bounds.unpack)
+        root = unpack(archive, folder, reader=reader, timeout=bounds.unpack)
         prover = Prover(console=console, limits=bounds)
         site = prover.open(root, starter=starter, scratch=scratch, baseline=baseline)
-        return prover.prove(site, scan=scan, needles=needles)
+        return prover.prove(site, scan=scan, needles=needles, differences=reader.differences)
 
 
 def prove_folder(
@@ -175,10 +176,19 @@ class Prover:
             system_libraries=frozenset(facts.get("system_libraries", ())),
         )
 
-    def prove(self, site: Site, *, scan: LeakScan | None, needles: Sequence[str]) -> Proof:
+    def prove(
+        self,
+        site: Site,
+        *,
+        scan: LeakScan | None,
+        needles: Sequence[str],
+        differences: Differences | None = None,
+    ) -> Proof:
         """Every check at the first place, and, if all passed, again at another."""
         with contextlib.suppress(_Stop):
             self._try("layout", lambda: checks.check_layout(site.tree), gate=True)
+            if differences:
+                self._try("files", lambda: contents.check_files(site, differences))
             if scan and needles:
                 self._try("build paths", lambda: contents.check_leaks(site, scan, needles))
             self._try("needed libraries", lambda: contents.check_needed_libraries(site))

@@ -2,55 +2,74 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import time
 import zipfile
-from collections.abc import Callable, Sequence
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
 
 from packager import process
 from packager.bundle import APP_DIR, MODELS_DIR, PORTABLE_DIR
 from packager.console import format_bytes
-from packager.errors import InputError, PackagerError
+from packager.errors import InputError
+from packager.filesystem import walk_files
 from packager.parts import find_parts
 
-Extract = Callable[[Path, Path], None]  # an archive, an existing folder to unpack it into
+_LOOK = 1.0  # seconds from one look at what unzip wrote to the next, at least
+_SLACK = 64 * 1024**2  # bytes
+
+
+class Reader(Protocol):
+    """What reads archives without trusting them: the archive room's, handed in by the caller."""
+
+    def admit(self, archive: Path, folder: Path) -> int:
+        """Bytes that all parts of `archive` say they take in `folder`. Unpacks nothing.
+
+        Raises InputError for what must not be unpacked there.
+        """
+
+    def extract(self, archive: Path, folder: Path) -> None:
+        """Unpack `archive` and its other parts into the empty `folder`."""
+
+    def differences(self, root: Path) -> Sequence[str] | None:
+        """One line a path that is not as the manifest in the bundle at `root` says; None if it has none."""
+
 
 # The user's own files in a folder that is to be proved. They may be huge, and no check needs them.
 _LEFT_OUT = (MODELS_DIR, f"{APP_DIR}/output", f"{APP_DIR}/input", f"{APP_DIR}/temp", f"{PORTABLE_DIR}/cache")
 
 
-def unpack(archive: Path, folder: Path, *, extract: Extract | None, timeout: float) -> Path:
+def unpack(archive: Path, folder: Path, *, reader: Reader, timeout: float) -> Path:
     """Unpack `archive`, with the other parts beside it if it is one, into the new `folder`; the bundle's root in it.
 
-    A zip is unpacked by Info-ZIP's unzip where the machine has it, anything else by `extract`. Raises InputError for a
-    damaged archive, one with members outside one top folder, or one that does not fit the disk.
+    A zip is unpacked by Info-ZIP's unzip where the machine has it, as its user would, but only when `reader` has let in
+    every entry of all parts; anything else by `reader`. Raises InputError for a damaged or hostile archive and one with
+    members outside one top folder, PackagerError for one that does not fit the disk.
     """
     if not archive.is_file():
         raise InputError("is no file", where=str(archive), remedy="give a zip that `packager build` made")
-    parts = find_parts(archive)
     folder.mkdir(parents=True)
-    if zipfile.is_zipfile(archive):
-        _check_members(parts, folder)
     unzip = shutil.which("unzip")
     if unzip and zipfile.is_zipfile(archive):
+        size = reader.admit(archive, folder)
         # Info-ZIP spells names beyond ASCII as #Uxxxx where the locale has no such letters
         environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"}
-        for part in parts:
+        watch = _Watch(archive, folder, size)
+        for part in find_parts(archive):
             command = [unzip, "-q", str(part.resolve()), "-d", str(folder)]
-            finished = process.run(command, env=environment, timeout=timeout, check=False)
+            finished = process.run(command, env=environment, timeout=timeout, check=False, watch=watch)
             if finished.returncode != 0:
                 raise InputError(
                     f"unzip ended with {finished.returncode}: {finished.output_tail}",
                     where=str(part),
                     remedy="build it again",
                 )
-    elif extract:
-        extract(archive, folder)
+            _check_links(part, folder)
     else:
-        raise InputError(
-            "cannot be unpacked here", where=str(archive), remedy="install Info-ZIP's unzip, or give a zip"
-        )
+        reader.extract(archive, folder)
     return _only_folder(archive, folder)
 
 
@@ -76,32 +95,51 @@ def copy_bundle(root: Path, folder: Path) -> Path:
     return copy
 
 
-def _check_members(parts: Sequence[Path], folder: Path) -> None:
-    size, free = sum(_checked_size(part) for part in parts), shutil.disk_usage(folder).free
-    if size > free:
-        raise PackagerError(
-            f"needs {format_bytes(size)} unpacked, and {folder} has {format_bytes(free)} free",
-            where=str(parts[0]),
-            remedy="give a scratch folder on a larger disk",
-        )
+class _Watch:
+    """Called while unzip runs: ends it when it writes more than the zip declared. A bomb may declare too little."""
 
+    def __init__(self, archive: Path, folder: Path, declared: int) -> None:
+        self._archive, self._folder, self._declared = archive, folder, declared
+        self._next = time.monotonic() + _LOOK
 
-def _checked_size(archive: Path) -> int:
-    """Bytes of all members, none of which leads out of the folder."""
-    try:
-        with zipfile.ZipFile(archive) as opened:
-            members = opened.infolist()
-    except (zipfile.BadZipFile, OSError) as error:
-        raise InputError(
-            f"is a damaged zip: {error}", where=str(archive), remedy="download or build it again"
-        ) from error
-    for member in members:
-        name = member.filename.replace("\\", "/")
-        if name.startswith("/") or ".." in PurePosixPath(name).parts or ":" in name.split("/")[0]:
+    def __call__(self) -> None:
+        if time.monotonic() < self._next:
+            return
+        start = time.monotonic()
+        if _written(self._folder) > self._declared + _SLACK:
             raise InputError(
-                f"member '{member.filename}' leads out of the folder", where=str(archive), remedy="do not unzip it"
+                f"unpacks to more than the {format_bytes(self._declared)} it declares",
+                where=str(self._archive),
+                remedy="do not unzip it",
             )
-    return sum(member.file_size for member in members)
+        # a look at many files takes its time, of which unzip should lose little
+        self._next = time.monotonic() + max(_LOOK, 20 * (time.monotonic() - start))
+
+
+def _written(folder: Path) -> int:
+    size = 0
+    for path in walk_files(folder):
+        with contextlib.suppress(FileNotFoundError):  # unzip takes a file away when it makes a link of it
+            size += path.lstat().st_size
+    return size
+
+
+def links_out(root: Path) -> Iterator[Path]:
+    """The links below `root` that lead out of it."""
+    real = Path(os.path.realpath(root))
+    for path in walk_files(root):
+        if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(real):
+            yield path
+
+
+def _check_links(part: Path, folder: Path) -> None:
+    """No link leads out of `folder`, however unzip understood the zip: what the next part holds may lie below one."""
+    for path in links_out(folder):
+        raise InputError(
+            f"{path.relative_to(folder).as_posix()} is a link to {path.readlink()}, outside the folder",
+            where=str(part),
+            remedy="do not unzip it",
+        )
 
 
 def _only_folder(archive: Path, folder: Path) -> Path:

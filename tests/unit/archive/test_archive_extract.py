@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import io
 import random
+import shutil
 import stat
 import struct
 import subprocess
 import sys
 import tarfile
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -19,8 +21,10 @@ import zstandard
 from archive_trees import EPOCH, expected_inventory, inventory
 
 from packager.archive.admission import Limits
-from packager.archive.archive_tree import Archived
+from packager.archive.archive_tree import Archived, archive_tree
 from packager.archive.extract import extract
+from packager.archive.publish import NoSpaceError
+from packager.cli import main
 from packager.console import Console
 from packager.errors import InputError
 
@@ -122,6 +126,7 @@ _HOSTILE: dict[str, tuple[bytes, str]] = {
     "alternate stream": (_zip(_file("file:stream")), "reserves"),
     "final dot": (_zip(_file("evil.")), "dot or a space"),
     "long path": (_zip(_file("/".join(["d" * 200] * 25))), "longer than"),
+    "deep path": (_zip(_file("a/" * 128 + "x")), "more than 128 components"),
     "long name": (_zip(_file("n" * 300)), "cannot be made"),
     "absolute link": (_zip(_link("l", "/etc/passwd")), "absolute link"),
     "link out": (_zip(_link("l", "../../etc/passwd")), "leads out"),
@@ -190,6 +195,14 @@ _SMALL = Limits(ratio_from=1000, ratio=50)
         (_zip(_file("Name"), _file("name")), "case does not count", Limits(case_insensitive=True)),
         (_zip(_file("Dir/a"), _file("dir/b")), "case does not count", Limits(case_insensitive=True)),
         (_zip(_file("\u00e9"), _file("e\u0301")), "case does not count", Limits(case_insensitive=True)),
+        (_zip(_link("D", "."), _link("l", "d/../etc")), "leads out", Limits(case_insensitive=True)),
+        (_zip(_link("\u00e9", "."), _link("l", "E\u0301/../etc")), "leads out", Limits(case_insensitive=True)),
+        (_zip(_link("d", "."), _link("l", "d./../etc")), "dot or a space", Limits(windows_names=True)),
+        (_zip(_link("d", "."), _link("l", "d /../etc")), "dot or a space", Limits(windows_names=True)),
+        (_zip(_link("longfolder", "."), _link("l", "LONGFO~1/../etc")), "short name", Limits(windows_names=True)),
+        (_zip(_link("l", "nul")), "device name", Limits(windows_names=True)),
+        (_zip(_file("a" * 90 + "/b")), "more than 100 B of names", Limits(names=100)),
+        (_zip(_link("l", "a" * 100)), "more than 100 B of names", Limits(names=100)),
     ],
 )
 def test_limits_hold(content: bytes, message: str, limits: Limits, tmp_path: Path, console: Console) -> None:
@@ -225,8 +238,34 @@ def _entry(name: str, *, kind: bytes = tarfile.REGTYPE, target: str = "") -> tup
     return info, b"x" if kind == tarfile.REGTYPE else b""
 
 
-def _packed(data: bytes) -> bytes:
-    return zstandard.ZstdCompressor(write_checksum=True).compress(data)
+def _packed(data: bytes, **parameters: int) -> bytes:
+    """One whole frame that does not tell its content's size: the decoder then goes by the window it asks for."""
+    chosen = zstandard.ZstdCompressionParameters.from_level(3, write_checksum=True, **parameters)
+    packer = zstandard.ZstdCompressor(compression_params=chosen).compressobj()
+    return packer.compress(data) + packer.flush()
+
+
+def _header(kind: bytes, payload: bytes) -> bytes:
+    info = tarfile.TarInfo("header")
+    info.type, info.size = kind, len(payload)
+    return info.tobuf(tarfile.USTAR_FORMAT) + payload + bytes(-len(payload) % 512)
+
+
+def _pax(kind: bytes = tarfile.XHDTYPE, **fields: str) -> bytes:
+    """A pax header before an entry, or a global one (POSIX.1-2008, pax, "pax Header Block")."""
+    records = b""
+    for key, value in fields.items():
+        text = f" {key}={value}\n".encode()
+        length = next(size for size in range(len(text), len(text) + 9) if len(str(size)) + len(text) == size)
+        records += str(length).encode() + text
+    return _header(kind, records)
+
+
+def _timed(mtime: int) -> bytes:
+    """A tar of one file of that time, which no header of digits can hold."""
+    info = tarfile.TarInfo("a")
+    info.mtime = mtime
+    return info.tobuf(tarfile.GNU_FORMAT) + bytes(1024)
 
 
 def _greedy_header() -> bytes:
@@ -266,10 +305,21 @@ _HOSTILE_TARS: dict[str, tuple[bytes, str]] = {
     "cut zstd": (_packed(_tar((tarfile.TarInfo("n"), _NOISE)))[:-9000], "damaged|ends after"),
     "more after the end": (_packed(_tar(_entry("a")) + b"more"), "goes on after"),
     "padding without end": (_packed(_tar(_entry("a")) + bytes(5_000_000)), "goes on after"),
-    "window too large": (
-        zstandard.ZstdCompressor(
-            compression_params=zstandard.ZstdCompressionParameters.from_level(3, window_log=28)
-        ).compressobj().compress(bytes(300_000)) + b"", "damaged",
+    "window too large": (_packed(_tar((tarfile.TarInfo("n"), _NOISE)), window_log=28), "too much memory"),
+    "time is no number": (_packed(_pax(mtime="nan") + _tar(_entry("a"))), "its time is not one"),
+    "time beyond all": (_packed(_pax(mtime="inf") + _tar(_entry("a"))), "its time is not one"),
+    "time too large": (_packed(_pax(mtime="1e300") + _tar(_entry("a"))), "its time is not one"),
+    "time in base 256": (_packed(_timed(2**80)), "its time is not one"),
+    "negative size": (_packed(_pax(size="-500000") + _tar(_entry("a"))), "size is negative"),
+    "a chain of pax headers": (_packed(_pax(comment="x") * 1500 + _tar(_entry("a"))), "too many or too large headers"),
+    "a chain of long names": (
+        _packed(_header(tarfile.GNUTYPE_LONGNAME, b"n\0") * 1500 + _tar(_entry("a"))), "too many or too large headers",
+    ),
+    "many global headers": (
+        _packed(b"".join(
+            _pax(tarfile.XGLTYPE, **{f"k{number}": "x" * 30_000}) + _tar(_entry(f"f{number}"))[:1024]
+            for number in range(9)
+        ) + bytes(1024)), "global headers",
     ),
 }  # fmt: skip
 
@@ -336,3 +386,108 @@ def test_ctrl_c_while_unpacking_leaves_nothing(archived: Archived, tmp_path: Pat
 
 def test_limits_have_defaults_that_let_a_large_bundle_in() -> None:
     assert dataclasses.asdict(Limits())["total_size"] >= 20 * 1024**3
+
+
+def test_a_zip_is_refused_before_an_object_is_made_of_each_of_its_entries(tmp_path: Path, console: Console) -> None:
+    count = 100_000
+    with zipfile.ZipFile(tmp_path / "many.zip", "w") as archive:
+        archive.writestr("a", b"")
+    data = (tmp_path / "many.zip").read_bytes()
+    at, end = data.index(b"PK\x01\x02"), data.index(b"PK\x05\x06")
+    directory = data[at:end] * count
+    # the end record tells of one entry: programs go by the directory's size
+    last = b"PK\x05\x06" + struct.pack("<HHHHIIH", 0, 0, 1, 1, len(directory), at, 0)
+    (tmp_path / "many.zip").write_bytes(data[:at] + directory + last)
+    tracemalloc.start()
+    try:
+        with pytest.raises(InputError, match="more than 1000 members"):
+            extract(tmp_path / "many.zip", tmp_path / "out", console=console, limits=Limits(members=1000))
+        assert tracemalloc.get_traced_memory()[1] < 4 * len(directory)
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.DIRTYPE])
+def test_what_is_remembered_of_a_link_or_folder_are_not_its_headers(
+    kind: bytes, tmp_path: Path, console: Console
+) -> None:
+    header = _pax(comment="x" * 300_000)
+    entries = b"".join(header + _entry(f"n{number}", kind=kind, target="t")[0].tobuf() for number in range(60))
+    (tmp_path / "a.tar.zst").write_bytes(_packed(entries + bytes(1024)))
+    tracemalloc.start()
+    try:
+        assert extract(tmp_path / "a.tar.zst", tmp_path / "out", console=console).members == 60
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_modes_and_times_of_folders_and_links_come_back(tmp_path: Path, console: Console) -> None:
+    folder, file, link = tarfile.TarInfo("d"), tarfile.TarInfo("d/e/f"), tarfile.TarInfo("d/l")
+    inner, closed = tarfile.TarInfo("d/e"), tarfile.TarInfo("d/closed")
+    folder.type = inner.type = closed.type = tarfile.DIRTYPE
+    folder.mode, inner.mode, closed.mode = 0o750, 0o555, 0o000
+    link.type, link.linkname = tarfile.SYMTYPE, "e/f"
+    members = [folder, inner, file, link, closed]
+    for number, info in enumerate(members):
+        info.mtime = EPOCH + 1000 * number
+    (tmp_path / "a.tar.zst").write_bytes(_packed(_tar(*((info, b"") for info in members))))
+    extract(tmp_path / "a.tar.zst", tmp_path / "out", console=console)
+    found = {info.name: (tmp_path / "out" / info.name).lstat() for info in members}
+    assert {name: status.st_mtime for name, status in found.items()} == {info.name: info.mtime for info in members}
+    # a folder stays open to its owner, who may want to remove it
+    assert [stat.S_IMODE(found[name].st_mode) for name in ("d", "d/e", "d/closed")] == [0o750, 0o755, 0o700]
+
+
+def _zeros(folder: Path, console: Console) -> Path:
+    """An archive of our own, of a tree that packs to far less than a hundredth."""
+    (folder / "tree").mkdir()
+    (folder / "tree/zeros").write_bytes(bytes(3_000_000))
+    return archive_tree(folder / "tree", folder / "zeros.zip", console=console, epoch=EPOCH).archive.path
+
+
+@pytest.mark.parametrize("strict", [Limits(ratio_from=1000), Limits(total_size=1000)])
+def test_an_archive_that_its_checksums_confirm_may_be_dense_and_large(
+    strict: Limits, tmp_path: Path, console: Console
+) -> None:
+    archive = _zeros(tmp_path, console)
+    extract(archive, tmp_path / "out", console=console, limits=strict)
+    assert (tmp_path / "out/tree/zeros").stat().st_size == 3_000_000
+    sums = tmp_path / "SHA256SUMS"
+    sums.write_text(f"{'0' * 64}  {archive.name}\n")
+    with pytest.raises(InputError, match="when unpacked") as caught:
+        extract(archive, tmp_path / "other", console=console, limits=strict)
+    sums.unlink()
+    with pytest.raises(InputError, match="when unpacked"):
+        extract(archive, tmp_path / "other", console=console, limits=strict)
+    assert "--max-ratio" in str(caught.value.remedy)
+    assert not (tmp_path / "other").exists()
+
+
+def test_no_checksum_lets_in_more_than_the_disk_takes(
+    tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = _zeros(tmp_path, console)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: shutil._ntuple_diskusage(10**7, 10**7 - 2**20, 2**20))
+    with pytest.raises(NoSpaceError, match=r"1\.0 MiB are free"):
+        extract(archive, tmp_path / "out", console=console, limits=Limits(ratio_from=1000))
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_limits_are_options_of_the_command(
+    tmp_path: Path, console: Console, capsys: pytest.CaptureFixture[str]
+) -> None:
+    archive = _zeros(tmp_path, console)
+    (tmp_path / "SHA256SUMS").unlink()
+    assert main(["extract", str(archive), "-o", str(tmp_path / "out"), "--max-size", "1MiB"]) == 2
+    assert "more than 1048576 bytes when unpacked" in capsys.readouterr().err
+    assert main(["extract", str(archive), "-o", str(tmp_path / "out"), "--max-size", "4MiB"]) == 0
+
+
+@pytest.mark.parametrize(
+    "name", ["n-part1of2 (1).zip", "n-part2of2(1).zip", "n-part1of2 - Copy.zip", "n-part1of2-2.zip"]
+)
+def test_a_part_that_a_browser_renamed_is_no_whole_archive(name: str, tmp_path: Path, console: Console) -> None:
+    (tmp_path / name).write_bytes(_zip(_file("x")))
+    with pytest.raises(InputError, match=r"name it n-part.of2\.zip"):
+        extract(tmp_path / name, tmp_path / "out", console=console)

@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from packager import helpers, runtimes, targets
+from packager.archive.admission import Limits as UnpackLimits
+from packager.archive.reading import ArchiveReader
 from packager.bundle import BundleTree
 from packager.console import Console
 from packager.filesystem import tree_digest, write_json
@@ -32,6 +34,11 @@ EXAMPLES = Path(__file__).parent / "bundle_parts"
 @pytest.fixture(scope="session")
 def console() -> Console:
     return Console(quiet=True, stream=io.StringIO())
+
+
+@pytest.fixture
+def reader(console: Console) -> ArchiveReader:
+    return ArchiveReader(console=console, limits=UnpackLimits(windows_names=False))
 
 
 @pytest.fixture(scope="session")
