@@ -150,11 +150,15 @@ def _oracle_part(oracle: dict[str, Any] | None) -> str:
     if not oracle["runs"]:
         asked = "the bundle's Python does not run on this machine, so that what stays was only read; "
     rows = [[kept["path"], kept["rule"], kept["how"], kept["evidence"]] for kept in oracle["kept"]]
+    failed = [[name, text] for name, text in sorted(oracle["failed_before"].items())]
+    unsteady = [[name, text] for name, text in sorted(oracle["unstable"].items())]
     lesson = f"<pre>{html.escape(oracle['exceptions'])}</pre>" if oracle["exceptions"] else ""
     return (
         f"<p>{html.escape(asked)}{oracle['seconds']:.0f} s</p>\n"
         + _table(["path", "rule", "how", "why"], rows)
         + lesson
+        + _table(["failed before the clean-up, and so was not compared", "how"], failed)
+        + _table(["answers otherwise with everything back", "what was not compared"], unsteady)
     )
 
 
