@@ -1,6 +1,7 @@
 """The baseline of a tree that was asked before: a second build of the same lock does not import every module again.
 
-What is remembered holds for a tree of the same content on a machine with the same libraries and programs.
+What is remembered holds for a tree of the same content on a machine with the same libraries and programs. One in which
+something took too long, or was killed, is not remembered.
 """
 
 from __future__ import annotations
@@ -17,6 +18,12 @@ from packager.filesystem import sha256_file
 from packager.probes.machine import machine_facts
 from packager.proof.baseline import Baseline
 
+_OF_THE_MOMENT = (  # how the ends begin that tell of a busy machine (proof.probing.why_it_ended)
+    "took longer than",
+    "was killed by signal",
+    "pip check does not run",
+)
+
 
 def remembered_baseline(
     tree: BundleTree, take: Callable[[], Baseline], *, cache: Path, env: Mapping[str, str]
@@ -28,7 +35,8 @@ def remembered_baseline(
     if (known := memory.recall(*key)) is not None:
         return Baseline.from_json(known), True
     baseline = take()
-    memory.remember(baseline.to_json(), *key)
+    if not any(outcome.startswith(_OF_THE_MOMENT) for outcome in (*baseline.modules.values(), *baseline.pip_check)):
+        memory.remember(baseline.to_json(), *key)
     return baseline, False
 
 
