@@ -130,7 +130,8 @@ class _Oracle:
         )
         if failed := sorted(report["failed_before"]):
             first = ", ".join(f"`{name}`" for name in failed[:_FEW]) + (", ..." if len(failed) > _FEW else "")
-            self.means.console.warn(f"oracle: {len(failed)} probes failed before and were not compared: {first}")
+            many = f"{len(failed)} probe{'s' if len(failed) > 1 else ''} failed before and could not be compared"
+            self.means.console.warn(f"oracle: {many}: {first}")
         if len(report["kept"]) > _MOST_TOLD:
             self.means.console.info("the exceptions it found are in the report")
         elif report["exceptions"]:

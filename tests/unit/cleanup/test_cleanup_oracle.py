@@ -33,6 +33,7 @@ from packager.cleanup.quarantine import default_quarantine
 from packager.console import Console
 from packager.errors import ProofError
 from packager.filesystem import tree_digest
+from packager.report import oracle_part
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="a venv of this layout is POSIX")
 
@@ -200,8 +201,11 @@ def test_module_that_never_worked_is_reported_and_keeps_nothing(tmp_path: Path) 
     assert "nowhere" in judged.report["failed_before"]["import demo"]
     assert judged.report["kept"] == []
     (warning,) = console.warnings
-    assert "1 probes failed before" in warning
+    assert "1 probe failed before" in warning
     assert "`import demo`" in warning
+    assert "<td>import demo</td><td>ModuleNotFoundError: No module named &#x27;nowhere&#x27;" in oracle_part(
+        judged.report
+    )
 
 
 APP = {
