@@ -163,5 +163,8 @@ def _mark(path: str, relative: str, owner: str) -> str:
         return relative
     if status.st_size > _CONTENT_LIMIT or (owner == PYTHON and is_library):
         return f"{relative} {status.st_size}"
-    with open(path, "rb") as stream:  # noqa: PTH123 -- tens of thousands of files
-        return f"{relative} {hashlib.sha256(stream.read()).hexdigest()}"
+    try:
+        with open(path, "rb") as stream:  # noqa: PTH123 -- tens of thousands of files
+            return f"{relative} {hashlib.sha256(stream.read()).hexdigest()}"
+    except PermissionError:  # nor can a probe read it
+        return f"{relative} {status.st_size}"
