@@ -116,7 +116,10 @@ class Asker:
         copy = copy_app(app, folder, can_bind=can_mask())
         if copy.left_out and not self._told:
             self._told = True
-            self.console.warn(f"oracle: the app is started without {', '.join(copy.left_out)}: links to large folders")
+            names = ", ".join(copy.left_out)
+            self.console.warn(
+                f"oracle: the app is started without {names}: links to folders too large to copy, or unreadable"
+            )
         return copy
 
     def _job(self, name: str, folder: Path, number: int, copy: AppCopy | None, traced: bool) -> Job:

@@ -41,26 +41,23 @@ def seen_by_strace(output: Path, cwd: Path) -> Iterator[str]:
         content = output.read_bytes()
     except OSError:
         return
-    calls = {match.groups() for match in _CALL.finditer(content)}
-    folders = _working_folders(content, os.fsencode(cwd))
+    folders = [os.fsencode(cwd), *{_unescaped(match[1]) for match in _FCHDIR.finditer(content)}]
+    names: set[tuple[bytes, bytes]] = set()
+    for call, at, name, rest in (match.groups(b"") for match in _CALL.finditer(content)):
+        if call == b"chdir":
+            folders += {_join(folder, _unescaped(name)) for folder in folders} - {*folders}
+        if name and b"O_DIRECTORY" not in rest:
+            names.add((at, name))
     seen: set[bytes] = set()
-    for _, at, name, rest in calls:
-        if not name or b"O_DIRECTORY" in rest:
-            continue
+    for at, name in names:
         path = _unescaped(name)
-        starts = [b""] if path.startswith(b"/") else folders if at is None else [_unescaped(at)]
-        seen |= {os.path.join(start, path) for start in starts}  # noqa: PTH118 -- bytes
+        starts = [b"/"] if path.startswith(b"/") else [_unescaped(at)] if at else folders
+        seen |= {_join(start, path) for start in starts}
     yield from (path.decode("utf-8", "surrogateescape") for path in seen if path.startswith(b"/"))
 
 
-def _working_folders(content: bytes, start: bytes) -> list[bytes]:
-    folders = [start, *(_unescaped(match[1]) for match in _FCHDIR.finditer(content))]
-    for match in _CALL.finditer(content):
-        if match[1] == b"chdir":
-            name = _unescaped(match[3])
-            entered = {os.path.normpath(os.path.join(folder, name)) for folder in folders}  # noqa: PTH118 -- bytes
-            folders += entered - {*folders}
-    return folders
+def _join(folder: bytes, name: bytes) -> bytes:
+    return os.path.normpath(os.path.join(folder, name))  # noqa: PTH118 -- bytes
 
 
 def _unescaped(text: bytes) -> bytes:
