@@ -6,8 +6,8 @@ from __future__ import annotations
 import io
 import shutil
 import subprocess
-import sys
 import sysconfig
+import venv
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -257,7 +257,7 @@ TRAPS = {
 
 def make_environment(place: Path, trap: Trap) -> Path:
     """A virtual environment at `place` that holds the trap as an installed distribution, and clutter that may go."""
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", place], check=True)
+    venv.create(place, symlinks=True)
     site = next(place.glob("lib/python3*/site-packages"))
     write_tree(
         site, {"clutter/__init__.py": "", "clutter/tests/test_it.py": "", "clutter/docs/page.txt": "", **trap.files}
