@@ -4,8 +4,8 @@
     python benchmarks/cleanup_tiers.py DIR/ID [--no-zip] [--cases none naive safe aggressive]
 
 Every probe (imports, metadata, pip, the app's start with its nodes) is asked of the whole tree, and of each cleaned one
-anew, in fresh processes. "differ" counts those that answer otherwise. The tree is put back after each
-case. Needs room beside it for two zips.
+anew, in fresh processes. "differ" counts those that answer otherwise, "failed before" those that fail in the whole tree
+and so tell nothing. The tree is put back after each case. Needs room beside it for two zips.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def main() -> None:
     tree = arguments.tree.resolve()
     with tempfile.TemporaryDirectory(dir=tree.parent, prefix="tiers-") as folder:
         bench = Bench(tree, Path(folder), zips=not arguments.no_zip)
-        print(f"{'rules':<12}{'MB':>8}{'files':>9}{'zip MB':>9}{'probes':>8}{'differ':>8}  oracle")
+        print(f"{'rules':<12}{'MB':>8}{'files':>9}{'zip MB':>9}{'probes':>8}{'differ':>8}{'failed before':>15}  oracle")
         for name in arguments.cases:
             bench.measure(name, CASES[name])
 
@@ -95,6 +95,7 @@ class Bench:
         )
         # anew, and remembered for the oracle, which so asks the cleaned trees alone
         self.before = self.asker.ask(self.asker.all_probes(), "asking the whole tree", anew=True, traced=True)
+        self.failed_before = sum(not observation.is_ok for observation in self.before.values())
 
     def measure(self, name: str, case: Case) -> None:
         """Print the row of one case, and what differs."""
@@ -103,6 +104,7 @@ class Bench:
             different = self.different() if case.tier != "none" else {}
             packed = f"{self.zip(name) / 1e6:9.0f}" if self.zips else f"{'':9}"
         row = f"{name:<12}{size['bytes'] / 1e6:8.0f}{size['files']:9}{packed}{len(self.before):8}{len(different):8}"
+        row += f"{self.failed_before:15}"
         print(f"{row}  {_oracle(judged)}", flush=True)
         for probe, first in list(different.items())[:_TOLD]:
             print(f"{'':12}{probe}: {first[:150]}", flush=True)

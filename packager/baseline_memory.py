@@ -1,11 +1,11 @@
 """The baseline of a tree that was asked before: a second build of the same lock does not import every module again.
 
-What is remembered holds for a tree of the same content on a machine with the same libraries and programs.
+What is remembered holds for a tree of the same content on a machine with the same libraries and programs. One in which
+something took too long, or was killed, is not remembered.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -13,11 +13,16 @@ from packager import probes, proof
 from packager.bundle import BundleTree
 from packager.cleanup import layout_of
 from packager.cleanup.oracle.memory import Memory
-from packager.cleanup.oracle.subject import machine, read_ownership, subject_of
+from packager.cleanup.oracle.subject import read_ownership, subject_of
 from packager.filesystem import sha256_file
+from packager.probes.machine import machine_facts
 from packager.proof.baseline import Baseline
 
-_LIBRARIES = Path("/etc/ld.so.cache")  # what the machine's loader finds; made anew when a library comes or goes
+_OF_THE_MOMENT = (  # how the ends begin that tell of a busy machine (proof.probing.why_it_ended)
+    "took longer than",
+    "was killed by signal",
+    "pip check does not run",
+)
 
 
 def remembered_baseline(
@@ -26,11 +31,12 @@ def remembered_baseline(
     """The baseline of `tree`, from `cache` or by `take`, and whether it was remembered. `env` is the recipe's."""
     memory = Memory(cache)
     identities = read_ownership(subject_of(layout_of(tree))).identities
-    key = ("baseline", _programs(), identities, sorted(env.items()), machine(), _libraries(), _path())
+    key = ("baseline", _programs(), identities, sorted(env.items()), machine_facts(tree.python, env=env))
     if (known := memory.recall(*key)) is not None:
         return Baseline.from_json(known), True
     baseline = take()
-    memory.remember(baseline.to_json(), *key)
+    if not any(outcome.startswith(_OF_THE_MOMENT) for outcome in (*baseline.modules.values(), *baseline.pip_check)):
+        memory.remember(baseline.to_json(), *key)
     return baseline, False
 
 
@@ -39,13 +45,3 @@ def _programs() -> list[str]:
     own = [Path(probes.__file__).with_name("probe.py")]
     own += [Path(proof.__file__).with_name(name) for name in ("probing.py", "baseline.py", "system_needs.yml")]
     return [sha256_file(path) for path in own]
-
-
-def _libraries() -> str:
-    return sha256_file(_LIBRARIES) if _LIBRARIES.is_file() else ""
-
-
-def _path() -> list[list[object]]:
-    """The folders that programs are found in; one that is installed changes the time of its folder."""
-    folders = (Path(folder) for folder in os.environ.get("PATH", os.defpath).split(os.pathsep) if folder)
-    return [[str(folder), folder.stat().st_mtime_ns] for folder in folders if folder.is_dir()]

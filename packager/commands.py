@@ -187,7 +187,7 @@ def clean(words: Namespace, console: Console) -> Result:
         opt_in=words.opt_in,
         dry_run=words.dry_run,
         keep_quarantine=words.keep_quarantine,
-        oracle=_oracle(console) if words.oracle else None,
+        oracle=_oracle(console) if words.oracle and not words.dry_run else None,
     )
     whole = cleanup.tree_bytes(words.tree) if words.dry_run else None
     text = [judged.plan.table(tree_bytes=whole), *([judged.report["exceptions"]] if judged.report else [])]

@@ -37,7 +37,7 @@ def render(report: dict[str, Any]) -> str:
             _table(["rule", "protected by", "evidence", "example", "paths"], _protected_rows(report), numbers=1),
         ),
         _section("Libraries that kept their symbols", _table(["library", "reason"], _kept_rows(report["strip"]))),
-        _section("Kept, by evidence", _oracle_part(report.get("oracle"))),
+        _section("Kept, by evidence", oracle_part(report.get("oracle"))),
         _section("Repositories", _table(["name", "commit", "address"], _repository_rows(report["repositories"]))),
         _section("Packages", _table(["name", "version", "asked for by"], _package_rows(report["packages"]))),
         _section(
@@ -142,19 +142,23 @@ def _rule_table(cleanup: Sequence[dict[str, Any]]) -> str:
     return _table(["rule or step", "why it is safe", "files", "bytes"], rows, numbers=2)
 
 
-def _oracle_part(oracle: dict[str, Any] | None) -> str:
-    """What the clean-up's oracle asked, what it kept and why."""
+def oracle_part(oracle: dict[str, Any] | None) -> str:
+    """What the clean-up's oracle asked, what it kept and why, and what it could not compare; HTML."""
     if oracle is None:
         return "<p>no oracle was asked: the rules alone decided</p>"
     asked = f"{oracle['probes']} probes before and after, {oracle['cached']} answers from the cache, "
     if not oracle["runs"]:
         asked = "the bundle's Python does not run on this machine, so that what stays was only read; "
     rows = [[kept["path"], kept["rule"], kept["how"], kept["evidence"]] for kept in oracle["kept"]]
+    failed = [[name, text] for name, text in sorted(oracle["failed_before"].items())]
+    unsteady = [[name, text] for name, text in sorted(oracle["unstable"].items())]
     lesson = f"<pre>{html.escape(oracle['exceptions'])}</pre>" if oracle["exceptions"] else ""
     return (
         f"<p>{html.escape(asked)}{oracle['seconds']:.0f} s</p>\n"
         + _table(["path", "rule", "how", "why"], rows)
         + lesson
+        + _table(["failed before the clean-up, and so was not compared", "how"], failed)
+        + _table(["answers otherwise with everything back", "what was not compared"], unsteady)
     )
 
 

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from packager.cleanup.bytecode import is_orphan
 from packager.cleanup.layout import Scope, TreeLayout
 from packager.cleanup.patterns import NameIndex, compile_pattern
 from packager.cleanup.rules import Protection, Rule
@@ -248,6 +249,8 @@ class Walk:
         reason = ""
         for rule in wanted:
             found = next((why for pattern, why in self._keeps[rule.id] if pattern.match(local)), None)
+            if found is None and rule.rebuilt and is_orphan(f"{self._root}/{path}"):
+                found = "bytecode without its source: Python cannot write it again"
             if found is None:
                 return rule
             reason = reason or found

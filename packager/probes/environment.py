@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from packager import process
@@ -41,9 +41,12 @@ def can_mask() -> bool:
     return process.run(["bwrap", "--dev-bind", "/", "/", "true"], check=False, timeout=20).returncode == 0
 
 
-def read_only(folder: Path, *, scratch: Path) -> list[str]:
-    """The words before a command that cannot write in `folder`, but in `scratch`; none where that cannot be had."""
+def read_only(folders: Iterable[Path], *, scratch: Path) -> list[str]:
+    """The words before a command that cannot write in `folders`, but in `scratch`; none where that cannot be had."""
     if not can_mask():
         return []
-    binds = ["--dev-bind", "/", "/", "--ro-bind", str(folder), str(folder), "--bind", str(scratch), str(scratch)]
+    binds = ["--dev-bind", "/", "/"]
+    for folder in folders:
+        binds += ["--ro-bind", str(folder), str(folder)]
+    binds += ["--bind", str(scratch), str(scratch)]
     return [shutil.which("bwrap") or "bwrap", "--die-with-parent", *binds, "--"]

@@ -33,6 +33,7 @@ def inventory() -> dict[str, Any]:
     scripts: dict[str, str] = {}
     entry_points: set[str] = set()
     unlisted: list[str] = []
+    _read_any_encoding()
     for distribution in importlib.metadata.distributions():
         name = distribution.metadata["Name"]
         if not name:
@@ -56,6 +57,20 @@ def inventory() -> dict[str, Any]:
         "entry_points": sorted(entry_points),
         "unlisted": sorted(unlisted),
     }
+
+
+def _read_any_encoding() -> None:
+    """Old wheels hold Latin-1 where the specifications ask for UTF-8; what is no UTF-8 is read with replacements."""
+    read = importlib.metadata.PathDistribution.read_text
+
+    def lenient(distribution: Any, filename: str) -> str | None:
+        try:
+            return read(distribution, filename)
+        except UnicodeDecodeError:
+            content: bytes = distribution._path.joinpath(filename).read_bytes()
+            return content.decode("utf-8", "replace")
+
+    importlib.metadata.PathDistribution.read_text = lenient  # type: ignore[assignment,method-assign]
 
 
 def top_level_modules(distribution: importlib.metadata.Distribution) -> set[str]:

@@ -1,7 +1,7 @@
 """Which modules a start of the app really loads, seen by starting it once.
 
-The app runs in a copy of the tree (hard links for the Python, real copies for the app's own files, which it writes to),
-with a hook around the one place where importlib makes code of a source file.
+The app runs in a copy of the tree, with a hook around the one place where importlib makes code of a source file. What a
+start may write to, packages among it, is a real copy; only large files, libraries and models, are hard links.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from packager.filesystem import remove_tree
 from packager.process import Finished, run
 
 _HOOK = Path(__file__).with_name("start_hook.py")
+_LARGE = 1024 * 1024  # bytes
 _HELP = 120  # seconds
 _QUICK_TEST = ("--quick-test-for-ci", "--cpu")
 
@@ -32,7 +33,8 @@ class Start:
 def trace_start(tree: BundleTree, *, scratch: Path, environment: Mapping[str, str], timeout: float) -> Start:
     """Start the app's quick test in a copy of `tree` below `scratch`, a folder on the same file system, and watch it.
 
-    `environment` is the whole environment of the app; `timeout` is in seconds. The tree itself is not written to.
+    `environment` is the whole environment of the app; `timeout` is in seconds. The tree itself is not written to, but
+    by a start that changes a file of 1 MiB or more in place, where the file system has hard links.
     """
     remove_tree(scratch)
     copy = BundleTree(root=scratch / "tree", target=tree.target, python_version=tree.python_version)
@@ -73,22 +75,20 @@ def trace_helpers(tree: BundleTree, *, scratch: Path, environment: Mapping[str, 
 
 def _copy(tree: BundleTree, copy: BundleTree) -> None:
     copy.root.mkdir(parents=True)
-    shutil.copytree(tree.prefix, copy.prefix, symlinks=True, copy_function=_link)
-    models = str(tree.models)
-
-    def app_file(source: str, destination: str) -> str:
-        is_model = Path(source).is_relative_to(models)
-        return _link(source, destination) if is_model else shutil.copy2(source, destination)
-
-    shutil.copytree(tree.app, copy.app, symlinks=True, copy_function=app_file)
+    for folder in (tree.prefix, tree.app):
+        shutil.copytree(folder, copy.root / folder.relative_to(tree.root), symlinks=True, copy_function=_copy_file)
 
 
-def _link(source: str, destination: str) -> str:
-    try:
-        os.link(source, destination, follow_symlinks=False)
-    except OSError:  # a file system without hard links
-        shutil.copy2(source, destination, follow_symlinks=False)
-    return destination
+def _copy_file(source: str, destination: str) -> str:
+    status = os.lstat(source)
+    if status.st_size >= _LARGE:
+        try:
+            os.link(source, destination, follow_symlinks=False)
+        except OSError:  # a file system without hard links
+            pass
+        else:
+            return destination
+    return shutil.copy2(source, destination, follow_symlinks=False)
 
 
 def _below(root: Path, seen: Path) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
@@ -11,22 +12,28 @@ from pathlib import Path
 from typing import Any
 
 from packager import probes
-from packager.cleanup.oracle.app_copy import copy_app, is_copied
+from packager.cleanup.oracle.app_copy import AppCopy, copy_app, is_copied
 from packager.cleanup.oracle.gone import Gone
 from packager.cleanup.oracle.memory import Memory
 from packager.cleanup.oracle.observation import Observation, Places, observe
 from packager.cleanup.oracle.strace import seen_by_strace
-from packager.cleanup.oracle.subject import LOOSE, PYTHON, Ownership, Subject, machine
+from packager.cleanup.oracle.subject import LOOSE, PYTHON, Ownership, Subject
 from packager.console import Console
 from packager.errors import ProofError
 from packager.filesystem import remove_tree, sha256_file
 from packager.probes.app_log import parse
-from packager.probes.environment import bare_environment, read_only
+from packager.probes.environment import bare_environment, can_mask, read_only
+from packager.probes.machine import machine_facts
 from packager.probes.pool import Job, run_all
 from packager.process import Finished
 
 _WATCH = Path(__file__).with_name("watch.py")
 _INVENTORY = Path(probes.__file__).with_name("probe.py")
+_PROGRAMS = (
+    _WATCH,
+    _INVENTORY,
+    *(Path(__file__).with_name(f"{name}.py") for name in ("asking", "observation", "strace")),
+)
 _CACHES: tuple[str, ...] = (
     "HF_HOME",
     "TORCH_HOME",
@@ -53,6 +60,7 @@ class Asker:
     strace: Sequence[str] = ()
     asked: int = 0
     _runs: int = field(default=0, init=False)
+    _told: bool = field(default=False, init=False)
 
     def all_probes(self) -> list[str]:
         """What can be asked of the tree. Raises ProofError if its interpreter does not run."""
@@ -82,7 +90,8 @@ class Asker:
         finally:
             remove_tree(folder)
         for name, observation in found.items():
-            self._remember(name, observation, removed)
+            if observation.lasts:
+                self._remember(name, observation, removed)
         self.asked += len(waiting)
         return {name: known[name] if name in known else found[name] for name in names}
 
@@ -90,10 +99,12 @@ class Asker:
         for program in (_WATCH, _INVENTORY):
             shutil.copyfile(program, folder / program.name)
         copies: dict[Path, str] = {}
+        copy = None
         if APP_START in names and self.subject.app:
-            copies[copy_app(self.subject.app, folder)] = self.subject.app.relative_to(self.subject.root).as_posix()
+            copy = self._copy_app(self.subject.app, folder)
+            copies[copy.place] = self.subject.app.relative_to(self.subject.root).as_posix()
         places = Places(self.subject.root, bytecode=self._bytecode, copies=copies)
-        jobs = [self._job(name, folder, number, copies, traced) for number, name in enumerate(names)]
+        jobs = [self._job(name, folder, number, copy, traced) for number, name in enumerate(names)]
         with self.console.bar(what, len(jobs), unit="probes") as advance:
             finished = run_all(jobs, advance=advance)
         return {
@@ -101,7 +112,17 @@ class Asker:
             for number, name in enumerate(names)
         }
 
-    def _job(self, name: str, folder: Path, number: int, copies: Mapping[Path, str], traced: bool) -> Job:
+    def _copy_app(self, app: Path, folder: Path) -> AppCopy:
+        copy = copy_app(app, folder, can_bind=can_mask())
+        if copy.left_out and not self._told:
+            self._told = True
+            names = ", ".join(copy.left_out)
+            self.console.warn(
+                f"oracle: the app is started without {names}: links to folders too large to copy, or unreadable"
+            )
+        return copy
+
+    def _job(self, name: str, folder: Path, number: int, copy: AppCopy | None, traced: bool) -> Job:
         own = folder / str(number)
         own.mkdir()
         python, root = str(self.subject.python), str(self.subject.root)
@@ -110,11 +131,11 @@ class Asker:
         environment |= {variable: str(own / variable.lower()) for variable in _CACHES}
         environment |= {"PIP_CONFIG_FILE": os.devnull, "PIP_NO_INDEX": "1", "UV_OFFLINE": "1"}
         cwd, before = own, []
-        if name == APP_START:
-            cwd = next(iter(copies))
+        if name == APP_START and copy:
+            cwd = copy.place
             environment |= {"PYTHONPYCACHEPREFIX": str(self._bytecode), "PYTHONNOUSERSITE": "1", "PYTHONUTF8": "1"}
             environment |= {"WATCH_ROOTS": str(cwd), "GIT_PYTHON_REFRESH": "quiet"}
-            before = read_only(self.subject.root, scratch=self.scratch)
+            before = read_only([self.subject.root, *copy.bound], scratch=self.scratch)
             main = [str(cwd / "main.py"), "--quick-test-for-ci", "--cpu"]
             words = [python, "-s", str(folder / _WATCH.name), "app", str(own / "answer"), root, *main]
         elif name == INVENTORY:
@@ -130,6 +151,8 @@ class Asker:
 
     def _observation(self, name: str, finished: Finished, own: Path, places: Places) -> Observation:
         if name in PIP:
+            if finished.timed_out or finished.returncode < 0:
+                return Observation(facts={"outcome": places.neutral(_why_it_ended(finished))})
             lines = sorted(line for line in finished.stdout.splitlines() if line.strip())
             return Observation(
                 facts={"exit code": str(finished.returncode), **{f"line {line}": "there" for line in lines}}
@@ -144,7 +167,7 @@ class Asker:
             facts = {f"distribution {one}": version for one, version in answer["distributions"].items()}
             facts |= {f"files of {one}": "no RECORD" for one in answer["unlisted"]}
             return Observation(facts=facts | {f"entry point {point}": "there" for point in answer["entry_points"]})
-        straced = seen_by_strace(own / "strace")
+        straced = seen_by_strace(own / "strace", next(iter(places.copies), own) if name == APP_START else own)
         observation = observe(answer, places, straced=straced)
         if name != APP_START:
             return observation
@@ -163,7 +186,7 @@ class Asker:
         folder.mkdir(parents=True)
         shutil.copyfile(_INVENTORY, folder / _INVENTORY.name)
         try:
-            job = self._job(INVENTORY, folder, 0, {}, traced=False)
+            job = self._job(INVENTORY, folder, 0, None, traced=False)
             finished = run_all([job])[INVENTORY]
             answer: dict[str, Any] = json.loads((folder / "0" / "answer").read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
@@ -184,9 +207,15 @@ class Asker:
     # -- memory --------------------------------------------------------------------------------------------------------
 
     def _key(self, name: str, removed: Mapping[str, str]) -> list[object]:
-        programs = [sha256_file(_WATCH), sha256_file(_INVENTORY)]
-        env = sorted(self.subject.env.items())
-        return ["probe", name, bool(removed), bool(self.strace), programs, machine(), self.ownership.names, env]
+        return ["probe", name, bool(removed), *self._situation]
+
+    @functools.cached_property
+    def _situation(self) -> list[object]:
+        """What an answer depends on besides the question and what it touched."""
+        env = self.subject.env
+        machine = machine_facts(self.subject.python, env=env)
+        programs = [sha256_file(path) for path in _PROGRAMS]
+        return [bool(self.strace), programs, machine, self.ownership.names, sorted(env.items())]
 
     def _recall(self, names: Iterable[str], removed: Mapping[str, str]) -> dict[str, Observation]:
         """A result holds while all that the probe touched is the same, and as much of it is gone."""

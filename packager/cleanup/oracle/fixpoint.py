@@ -28,6 +28,7 @@ from packager.cleanup.oracle.observation import Difference, Observation, differe
 from packager.cleanup.oracle.resolver import Resolver
 from packager.cleanup.oracle.strace import strace_words
 from packager.cleanup.oracle.subject import Ownership, Subject, read_ownership
+from packager.cleanup.oracle.unsteady import Unsteady
 from packager.cleanup.plan import CleanupPlan, Removal, plan_cleanup
 from packager.cleanup.quarantine import apply, holds_clean_up, quarantined_files, restore
 from packager.cleanup.rules import RuleSet
@@ -36,6 +37,7 @@ from packager.errors import ProofError
 from packager.filesystem import remove_tree
 
 _MOST_TOLD = 20  # paths; more of them are in the report alone
+_FEW = 3  # of the probes that failed before
 _ROUNDS = 20  # each puts something back, so that there is an end; real trees need one or two
 
 
@@ -97,7 +99,7 @@ class _Oracle:
     quarantine: Path
     means: OracleMeans
     findings: dict[str, Finding] = field(default_factory=dict)
-    unstable: dict[str, str] = field(default_factory=dict)
+    unsteady: dict[str, Unsteady] = field(default_factory=dict)
     rounds: int = 0
 
     def run(self) -> Judgement:
@@ -126,6 +128,10 @@ class _Oracle:
             f"oracle: {report['probes']} probes, {report['cached']} answers from the cache, "
             f"{len(report['kept'])} paths kept, {report['seconds']:.0f} s"
         )
+        if failed := sorted(report["failed_before"]):
+            first = ", ".join(f"`{name}`" for name in failed[:_FEW]) + (", ..." if len(failed) > _FEW else "")
+            many = f"{len(failed)} probe{'s' if len(failed) > 1 else ''} failed before and could not be compared"
+            self.means.console.warn(f"oracle: {many}: {first}")
         if len(report["kept"]) > _MOST_TOLD:
             self.means.console.info("the exceptions it found are in the report")
         elif report["exceptions"]:
@@ -159,7 +165,7 @@ class _Oracle:
             self.rounds += 1
             what = "asking the cleaned tree" if self.rounds == 1 else "asking again"
             after = self.asker.ask(suspects, what, gone=self._gone())
-            found = {name: differences(before[name], after[name]) for name in suspects if name not in self.unstable}
+            found = {name: self._different(name, before[name], after[name]) for name in suspects}
             found = {name: different for name, different in found.items() if different}
             if not found and len(suspects) == len(before):
                 return
@@ -179,7 +185,7 @@ class _Oracle:
         fresh: list[Finding] = []
         unexplained = []
         for name in found:
-            different = differences(before[name], close[name])
+            different = self._different(name, before[name], close[name])
             if not different:
                 continue  # it is asked again in the next round
             causes = blamed(name, close[name], different, gone, resolver, self.ownership.files)
@@ -188,33 +194,47 @@ class _Oracle:
                 unexplained.append((name, different))
         self._learn(fresh)
         if not fresh and unexplained:
-            name, different = unexplained[0]
-            self._bisect(before[name], name, different)
+            self._bisect(before[unexplained[0][0]], *unexplained[0])
         self._reapply()
         for one in fresh:
             self.means.console.info(f"put back {one.path} ({one.rule}): {one.evidence}")
 
     def _bisect(self, before: Observation, name: str, different: Sequence[Difference]) -> None:
-        def is_as_before(kept: Sequence[Removal]) -> bool:
-            self._reapply({removal.path: "bisection" for removal in kept})
-            return not differences(
-                before, self.asker.ask([name], f"bisecting {name}", gone=self._gone(), anew=True)[name]
-            )
-
+        """Put back half, a quarter, ... of the removals; what differs with all of them back is noted and left aside."""
+        gone = self._gone()
         units = sorted(
             (removal for removal in self.plan.removals if not removal.emptied),
-            key=lambda removal: (removal.rule == "bytecode", removal.rule, removal.path),
+            key=lambda removal: (gone.is_rebuilt(removal), removal.rule, removal.path),
         )
-        needed = bisect_removals(units, is_as_before)
-        if needed is None:
-            self.unstable[name] = str(different[0])
-            self.means.console.warn(f"oracle: `{name}` answers otherwise, also with everything back: {different[0]}")
+
+        def differs(kept: Sequence[Removal]) -> list[Difference]:
+            self._reapply({removal.path: "bisection" for removal in kept})
+            after = self.asker.ask([name], f"bisecting {name}", gone=self._gone(), anew=True)[name]
+            return self._different(name, before, after)
+
+        noise = [*differs(units), *differs(units)]  # twice: what differs by chance may agree by chance
+        if noise:
+            self._note(name, noise)
+            different = [one for one in different if not self.unsteady[name].covers(one)]
+        if not different:
             return
+        needed = bisect_removals(units, lambda kept: not differs(kept))
+        if needed is None:
+            self._note(name, different)
         evidence = f"`{name}` without it: {different[0]}"
         self._learn(
             Finding(path=removal.path, rule=removal.rule, how="bisection", probe=name, evidence=evidence)
-            for removal in needed
+            for removal in needed or ()
         )
+
+    def _note(self, name: str, noise: Sequence[Difference]) -> None:
+        self.unsteady.setdefault(name, Unsteady()).note(noise)
+        told = "; ".join(sorted({str(one) for one in noise}))
+        self.means.console.warn(f"oracle: `{name}` answers otherwise, also with everything back: {told}")
+
+    def _different(self, name: str, before: Observation, after: Observation) -> list[Difference]:
+        unsteady = self.unsteady.get(name)
+        return [one for one in differences(before, after) if unsteady is None or not unsteady.covers(one)]
 
     def _learn(self, findings: Iterable[Finding]) -> None:
         for finding in findings:
@@ -249,7 +269,7 @@ class _Oracle:
             "seconds": round(seconds, 1),
             "kept": [vars(finding) for finding in findings],
             "failed_before": {name: one.facts["outcome"] for name, one in before.items() if not one.is_ok},
-            "unstable": self.unstable,
+            "unstable": {name: "; ".join(sorted(one.said)) for name, one in self.unsteady.items()},
             "exceptions": exceptions_yaml(findings, self.subject.layout),
         }
 

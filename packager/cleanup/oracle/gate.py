@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -189,6 +190,7 @@ def _python_below(root: Path, path: str) -> Iterator[str]:
 
 
 def _program() -> Mapping[str, str]:
-    """What is remembered was found out by these modules; other ones may find more."""
+    """What is remembered was found out by these modules and this Python's parser; other ones may find more."""
     here = Path(__file__).parent
-    return {name: sha256_file(here / name) for name in ("references.py", "path_values.py")}
+    modules = {name: sha256_file(here / name) for name in ("gate.py", "references.py", "path_values.py")}
+    return {**modules, "parser": sys.version}

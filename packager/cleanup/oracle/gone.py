@@ -60,12 +60,12 @@ class Gone:
         return (removal for removal in self._removals.values() if not self.is_rebuilt(removal))
 
     def digests(self, ownership: Ownership) -> Mapping[str, str]:
-        """Owner -> digest of what goes from it, for those that something goes from."""
+        """Owner -> digest of what goes from it, for those that something goes from; what comes back by itself too."""
         told: dict[str, list[str]] = {}
         files = _by_removal(self._removals, ownership.files)
-        for removal in self.lasting():
+        for removal in self._removals.values():
             for path in files.get(removal.path, (removal.path,)):
-                told.setdefault(ownership.owner(path), []).append(path)
+                told.setdefault(ownership.near(path), []).append(path)
         return {
             owner: hashlib.sha256("\n".join(sorted(paths)).encode("utf-8", "surrogateescape")).hexdigest()
             for owner, paths in told.items()

@@ -14,7 +14,7 @@ from typing import Any
 
 from packager.filesystem import write_atomic
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 class Memory:

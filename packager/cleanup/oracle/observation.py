@@ -30,6 +30,11 @@ class Observation:
     def is_ok(self) -> bool:
         return self.facts.get("outcome", OK) == OK
 
+    @property
+    def lasts(self) -> bool:
+        """Whether it may be remembered: a failure may come from what no key tells, such as a machine that was busy."""
+        return self.is_ok and self.facts.get("exit code", "0") == "0" and "IMPORT FAILED" not in self.facts.values()
+
     def to_json(self) -> dict[str, Any]:
         return {
             "facts": dict(self.facts),
@@ -51,6 +56,7 @@ class Places:
     def __init__(self, root: Path, *, bytecode: Path, copies: Mapping[Path, str]) -> None:
         self._roots = [(f"{os.path.realpath(place)}/", f"{part}/" if part else "") for place, part in copies.items()]
         self._roots += [(f"{place}/", "") for place in dict.fromkeys((os.path.realpath(root), str(root)))]
+        self.copies = tuple(copies)
         self._bytecode = str(bytecode)
         self._parents: dict[str, str] = {}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import functools
+import os
 import re
 import shutil
 import sys
@@ -12,9 +13,12 @@ from pathlib import Path
 
 from packager import process
 
-# `1234 openat(AT_FDCWD, "/a/b\303\251", O_RDONLY|O_CLOEXEC) = 3`; names are whole with -s, escaped as in C.
-_CALL = re.compile(rb'(\w+)\((?:[A-Z_0-9]+, )?"((?:[^"\\]|\\.)*)"([^\n]*)')
-_WORDS = ("strace", "-f", "-qq", "-s", "4096", "-e", "trace=%file", "-e", "signal=none")
+# `1234 openat(AT_FDCWD</cwd>, "/a/b\303\251", O_RDONLY|O_CLOEXEC) = 3`; names are whole with -s, escaped as in C. -y
+# tells what a descriptor stands for, of AT_FDCWD in newer versions alone.
+_TEXT = rb'((?:[^"\\]|\\.)*)'
+_CALL = re.compile(rb'(\w+)\((?:[A-Z_0-9]+(?:<([^>\n]*)>)?(?:\(deleted\))?, )?"' + _TEXT + rb'"([^\n]*)')
+_FCHDIR = re.compile(rb"\bfchdir\(\d+<([^>\n]*)>")
+_WORDS = ("strace", "-f", "-y", "-qq", "-s", "4096", "-e", "trace=%file,fchdir", "-e", "signal=none")
 
 
 @functools.cache
@@ -28,15 +32,33 @@ def strace_words() -> tuple[str, ...]:
     return ()
 
 
-def seen_by_strace(output: Path) -> Iterator[str]:
-    """Absolute paths that the traced program opened or looked for, there or not; folders it opened as such left out."""
+def seen_by_strace(output: Path, cwd: Path) -> Iterator[str]:
+    """Absolute paths that the traced program, started in `cwd`, opened or looked for, there or not; folders it opened
+    as such left out. A name relative to a working folder is taken to be in each that any of its processes had: which
+    one had which at the time is not followed.
+    """
     try:
         content = output.read_bytes()
     except OSError:
         return
+    folders = [os.fsencode(cwd), *{_unescaped(match[1]) for match in _FCHDIR.finditer(content)}]
+    names: set[tuple[bytes, bytes]] = set()
+    for call, at, name, rest in (match.groups(b"") for match in _CALL.finditer(content)):
+        if call == b"chdir":
+            folders += {_join(folder, _unescaped(name)) for folder in folders} - {*folders}
+        if name and b"O_DIRECTORY" not in rest:
+            names.add((at, name))
     seen: set[bytes] = set()
-    for match in _CALL.finditer(content):
-        name = match[2]
-        if name.startswith(b"/") and b"O_DIRECTORY" not in match[3] and name not in seen:
-            seen.add(name)
-            yield codecs.escape_decode(name)[0].decode("utf-8", "surrogateescape") if b"\\" in name else name.decode()
+    for at, name in names:
+        path = _unescaped(name)
+        starts = [b"/"] if path.startswith(b"/") else [_unescaped(at)] if at else folders
+        seen |= {_join(start, path) for start in starts}
+    yield from (path.decode("utf-8", "surrogateescape") for path in seen if path.startswith(b"/"))
+
+
+def _join(folder: bytes, name: bytes) -> bytes:
+    return os.path.normpath(os.path.join(folder, name))  # noqa: PTH118 -- bytes
+
+
+def _unescaped(text: bytes) -> bytes:
+    return codecs.escape_decode(text)[0] if b"\\" in text else text

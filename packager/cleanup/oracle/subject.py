@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
-import importlib.metadata
 import os
-import sys
-from collections.abc import Iterator, Mapping
+import stat
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from packaging.utils import canonicalize_name
-
 from packager import targets
+from packager.cleanup.bytecode import is_cache
 from packager.cleanup.layout import Scope, TreeLayout
-from packager.filesystem import sha256_file, walk_files
+from packager.cleanup.oracle.installed import UNSTEADY, installed
+from packager.cleanup.walk import lineage
+from packager.filesystem import walk_files
 
 PYTHON, APP, LOOSE = "(python)", "(app)", "(site-packages)"  # owners of what no distribution has on its list
 _EXECUTABLES = ("bin/python", "bin/python3", "python.exe", "Scripts/python.exe")
-_UNSTEADY = {"RECORD", "INSTALLER", "REQUESTED", "direct_url.json"}  # they tell of the installation, not the content
-_CONTENT_LIMIT = 4 * 1024 * 1024  # bytes; larger files of the app are models or media, told by name and size
+_CONTENT_LIMIT = 4 * 1024 * 1024  # bytes; larger files are libraries, models or media, told by name and size
+_LIBRARIES = (".so", ".pyd", ".dll")
+_CHUNK = 500  # files that one thread reads at a time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,8 +67,8 @@ def subject_of(
 class Ownership:
     """Whose each file is, and what tells two states of an owner apart. Paths are relative to the tree's root.
 
-    `identities`: owner -> hex sha256, where a distribution's is that of name, version, RECORD and sizes; an owner is
-    the normalised name of a distribution, or one of PYTHON, APP, LOOSE.
+    `identities`: owner -> hex sha256, where a distribution's is that of name, version, RECORD and contents; an owner
+    is the normalised name of a distribution, or one of PYTHON, APP, LOOSE.
     """
 
     owners: Mapping[str, str]
@@ -80,6 +83,18 @@ class Ownership:
     def owner(self, path: str) -> str:
         return self.owners.get(path, PYTHON)
 
+    def near(self, path: str) -> str:
+        """The owner of `path`, or of what lies beside the folder it is in: that of a package's `__pycache__`."""
+        return next((self._folders[place] for place in lineage(path) if place in self._folders), PYTHON)
+
+    @functools.cached_property
+    def _folders(self) -> Mapping[str, str]:
+        """Also of each folder, the owner of its first file."""
+        folders: dict[str, str] = {}
+        for path in self.files:
+            folders.setdefault(path.rpartition("/")[0], self.owners[path])
+        return {**folders, **self.owners}
+
     @property
     def names(self) -> str:
         """Digest of which owners there are: what a look for an optional package depends on."""
@@ -87,19 +102,19 @@ class Ownership:
 
 
 def read_ownership(subject: Subject) -> Ownership:
-    """One walk over the tree, bytecode left out. Runs nothing."""
+    """One walk over the tree, bytecode that has its source left out. Runs nothing."""
     owners, seeds = _distribution_files(subject)
-    told: dict[str, list[str]] = {name: [seed] for name, seed in seeds.items()}
-    files = []
     packages, apps = _below(subject.folders("site-packages")), _below(subject.folders("app"))
-    for path in walk_files(subject.root, skip=lambda path: path.name == "__pycache__"):
-        relative = path.relative_to(subject.root).as_posix()
+    start = len(str(subject.root)) + 1
+    files = []
+    for path in walk_files(subject.root, skip=lambda path: is_cache(path.as_posix())):
+        relative = path.as_posix()[start:]
         files.append(relative)
-        owner = owners.get(relative)
-        if owner is None:
-            owner = LOOSE if relative.startswith(packages) else APP if relative.startswith(apps) else PYTHON
-            owners[relative] = owner
-        told.setdefault(owner, []).append(_mark(path, relative, owner))
+        if relative not in owners:
+            owners[relative] = LOOSE if relative.startswith(packages) else APP if relative.startswith(apps) else PYTHON
+    told: dict[str, list[str]] = {name: [seed] for name, seed in seeds.items()}
+    for relative, mark in zip(files, _marks(subject.root, files, owners), strict=True):
+        told.setdefault(owners[relative], []).append(mark)
     identities = {
         owner: hashlib.sha256("\n".join(sorted(marks)).encode("utf-8", "surrogateescape")).hexdigest()
         for owner, marks in told.items()
@@ -112,19 +127,12 @@ def _distribution_files(subject: Subject) -> tuple[dict[str, str], dict[str, str
     owners: dict[str, str] = {}
     seeds: dict[str, str] = {}
     for folder in subject.folders("site-packages"):
-        place = subject.root / folder
-        for found in importlib.metadata.distributions(path=[str(place)]):
-            name = canonicalize_name(found.metadata["Name"] or "nameless")
-            if name in seeds:
+        for found in installed(subject.root / folder):
+            if found.name in seeds:
                 continue
-            record = found.read_text("RECORD") or ""
-            steady = [line for line in record.splitlines() if not line.startswith("../") and ".pyc" not in line]
-            seeds[name] = f"{name} {found.version}\n" + "\n".join(
-                sorted(line for line in steady if line.split(",")[0].rpartition("/")[2] not in _UNSTEADY)
-            )
-            for file in found.files or ():
-                inside = os.path.normpath(place / str(file))
-                owners[os.path.relpath(inside, subject.root).replace(os.sep, "/")] = name
+            seeds[found.name] = found.told
+            for file in found.files:
+                owners[os.path.relpath(file, subject.root).replace(os.sep, "/")] = found.name
     return owners, seeds
 
 
@@ -132,24 +140,31 @@ def _below(folders: list[str]) -> tuple[str, ...]:
     return tuple(f"{folder}/" if folder else "" for folder in folders)
 
 
-def _mark(path: Path, relative: str, owner: str) -> str:
-    """What of a file counts. Scripts and the interpreter's own files hold the path they were installed at."""
-    parts = relative.split("/")
-    unsteady = path.name in _UNSTEADY or path.name.startswith("_sysconfigdata")
-    if unsteady or {"bin", "Scripts"} & set(parts[:-1]) or path.is_symlink():
+def _marks(root: Path, files: Sequence[str], owners: Mapping[str, str]) -> list[str]:
+    """What of each file counts. Hashing and reading let go of the interpreter's lock."""
+
+    def marks(start: int) -> list[str]:
+        return [_mark(f"{root}/{file}", file, owners[file]) for file in files[start : start + _CHUNK]]
+
+    with ThreadPoolExecutor() as pool:
+        return [mark for chunk in pool.map(marks, range(0, len(files), _CHUNK)) for mark in chunk]
+
+
+def _mark(path: str, relative: str, owner: str) -> str:
+    """Scripts and the interpreter's own files hold the path they were installed at; so may its libraries."""
+    folder, _, name = relative.rpartition("/")
+    if name in UNSTEADY or name.startswith("_sysconfigdata") or {"bin", "Scripts"} & set(folder.split("/")):
         return relative
-    if owner == PYTHON and path.suffix not in (".py", ".so", ".pyd", ".dll"):
+    is_library = name.endswith(_LIBRARIES)
+    if owner == PYTHON and not is_library and not name.endswith((".py", ".pyc")):
         return relative
-    size = path.stat().st_size
-    if owner == APP and size <= _CONTENT_LIMIT:
-        return f"{relative} {sha256_file(path)}"
-    return f"{relative} {size}"
-
-
-def machine() -> str:
-    """What a result depends on besides the tree: the operating system and the processor."""
-    return f"{sys.platform} {targets.current().arch}"
-
-
-def python_files(ownership: Ownership) -> Iterator[str]:
-    return (path for path in ownership.files if path.endswith(".py"))
+    status = os.lstat(path)
+    if not stat.S_ISREG(status.st_mode):  # a link, or what would make its reader wait
+        return relative
+    if status.st_size > _CONTENT_LIMIT or (owner == PYTHON and is_library):
+        return f"{relative} {status.st_size}"
+    try:
+        with open(path, "rb") as stream:  # noqa: PTH123 -- tens of thousands of files
+            return f"{relative} {hashlib.sha256(stream.read()).hexdigest()}"
+    except PermissionError:  # nor can a probe read it
+        return f"{relative} {status.st_size}"

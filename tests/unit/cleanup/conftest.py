@@ -40,6 +40,7 @@ def bundle(tmp_path: Path) -> BundleTree:
             f"{LIB}/__pycache__/os.cpython-311.pyc": "bytecode",
             f"{LIB}/test/test_os.py": "test",
             f"{LIB}/unittest/__init__.py": "",
+            f"{LIB}/unittest/case.py": "",
             f"{LIB}/unittest/__pycache__/case.cpython-311.pyc": "bytecode",
             f"{LIB}/unittest/test/test_case.py": "test",
             f"{LIB}/config-3.11-x86_64-linux-gnu/Makefile": "prefix=/build",

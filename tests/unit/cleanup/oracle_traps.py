@@ -3,17 +3,23 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 import subprocess
-import sys
 import sysconfig
+import venv
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from cleanup_trees import write_tree
+from cleanup_trees import one_rule, write_tree
+
+from packager.cleanup import Judgement, OracleMeans, clean_into, detect_layout
+from packager.console import Console
 
 LIBRARY = "libneeded.so"
+CLUTTER = ("/clutter/tests/", "/clutter/docs/")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -251,7 +257,7 @@ TRAPS = {
 
 def make_environment(place: Path, trap: Trap) -> Path:
     """A virtual environment at `place` that holds the trap as an installed distribution, and clutter that may go."""
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", place], check=True)
+    venv.create(place, symlinks=True)
     site = next(place.glob("lib/python3*/site-packages"))
     write_tree(
         site, {"clutter/__init__.py": "", "clutter/tests/test_it.py": "", "clutter/docs/page.txt": "", **trap.files}
@@ -283,3 +289,21 @@ def works(environment: Path, call: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [environment / "bin/python", "-I", "-B", "-c", call], capture_output=True, text=True, check=False, timeout=60
     )
+
+
+def judge(environment: Path, *patterns: str, cache: Path | None = None, oracle: bool = True, **steps: Any) -> Judgement:
+    """Clean by one careless rule, with or without the oracle."""
+    steps.setdefault("console", Console(stream=io.StringIO()))
+    means = OracleMeans(scratch=environment.with_name("scratch"), cache=cache, **steps)
+    return clean_into(
+        environment.with_name("quarantine"),
+        detect_layout(environment),
+        one_rule(*patterns, *CLUTTER),
+        tier="safe",
+        opt_in=(),
+        oracle=means if oracle else None,
+    )
+
+
+def site_of(environment: Path) -> str:
+    return next(environment.glob("lib/python3*/site-packages")).relative_to(environment).as_posix()

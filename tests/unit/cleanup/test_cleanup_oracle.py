@@ -11,14 +11,12 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
-from typing import Any
 
 import pytest
 from cleanup_trees import one_rule, removed, snapshot, write_tree
-from oracle_traps import TRAPS, Trap, make_environment, works
+from oracle_traps import TRAPS, Trap, judge, make_environment, site_of, works
 
 from packager.cleanup import (
-    Judgement,
     OracleMeans,
     apply,
     clean_into,
@@ -35,29 +33,9 @@ from packager.cleanup.quarantine import default_quarantine
 from packager.console import Console
 from packager.errors import ProofError
 from packager.filesystem import tree_digest
+from packager.report import oracle_part
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="a venv of this layout is POSIX")
-
-CLUTTER = ("/clutter/tests/", "/clutter/docs/")
-
-
-def judge(environment: Path, *patterns: str, cache: Path | None = None, oracle: bool = True, **steps: Any) -> Judgement:
-    """Clean by one careless rule, with or without the oracle."""
-    means = OracleMeans(
-        scratch=environment.with_name("scratch"), cache=cache, console=Console(stream=io.StringIO()), **steps
-    )
-    return clean_into(
-        environment.with_name("quarantine"),
-        detect_layout(environment),
-        one_rule(*patterns, *CLUTTER),
-        tier="safe",
-        opt_in=(),
-        oracle=means if oracle else None,
-    )
-
-
-def site_of(environment: Path) -> str:
-    return next(environment.glob("lib/python3*/site-packages")).relative_to(environment).as_posix()
 
 
 @pytest.mark.parametrize("trap", TRAPS.values(), ids=list(TRAPS))
@@ -217,10 +195,17 @@ def test_module_that_never_worked_is_reported_and_keeps_nothing(tmp_path: Path) 
         files={"demo/__init__.py": "import nowhere\nimport demo.tests", "demo/tests/__init__.py": ""}, call="", naive=()
     )
     environment = make_environment(tmp_path / "env", trap)
-    judged = judge(environment, "docs/")
+    console = Console(stream=io.StringIO())
+    judged = judge(environment, "docs/", console=console)
     assert judged.report
     assert "nowhere" in judged.report["failed_before"]["import demo"]
     assert judged.report["kept"] == []
+    (warning,) = console.warnings
+    assert "1 probe failed before" in warning
+    assert "`import demo`" in warning
+    assert "<td>import demo</td><td>ModuleNotFoundError: No module named &#x27;nowhere&#x27;" in oracle_part(
+        judged.report
+    )
 
 
 APP = {
@@ -277,6 +262,65 @@ def test_strace_sees_what_no_audit_event_tells(tmp_path: Path) -> None:
     assert works(environment, trap.call).returncode == 0
     assert judged.report
     assert judged.report["strace"]
+
+
+@pytest.mark.skipif(not strace_words(), reason="strace is missing or may not trace here")
+@pytest.mark.parametrize(
+    "look",
+    [
+        "subprocess.run(['sh', '-c', 'cd fl*gs && test -e fa*t'], cwd=place)",
+        "subprocess.run(['sh', '-c', 'test -e fa*t'], cwd=place + '/flags')",
+    ],
+)
+def test_strace_sees_names_relative_to_a_working_folder(tmp_path: Path, look: str) -> None:
+    look = look.replace("fl*gs", "' + 'flags' + '").replace("fa*t", "' + 'fast' + '")
+    text = f"import subprocess, os\nplace = os.path.dirname(__file__)\nfast = {look}.returncode == 0"
+    trap = Trap(
+        files={"demo/__init__.py": text, "demo/flags/fast": "", "demo/flags/slow": "", "demo/flags/x.py": ""},
+        call="import demo; assert demo.fast",
+        naive=("/demo/flags/fast", "/demo/flags/slow"),
+    )
+    environment = make_environment(tmp_path / "a>b é/env", trap)
+    judged = judge(environment, *trap.naive)
+    assert works(environment, trap.call).returncode == 0
+    assert f"{site_of(environment)}/demo/flags/slow" in removed(judged.plan)
+
+
+def test_one_fact_that_changes_by_itself_does_not_hide_a_loss(tmp_path: Path) -> None:
+    """A time beside a flag that tells of a folder's content; no name leads from the flag to the file."""
+    listing = "subprocess.run(['ls', os.path.dirname(__file__) + '/stuff'], capture_output=True).stdout.split()"
+    trap = Trap(
+        files={
+            "demo/__init__.py": "import os, subprocess, time\n"
+            "def is_time_available():\n    return str(time.time_ns())\n"
+            f"def is_full_available():\n    return b'c.dat' in {listing}",
+            "demo/stuff/index.txt": "",
+            **{f"demo/stuff/{name}.dat": name for name in "abcdef"},
+        },
+        call="import demo; assert demo.is_full_available()",
+        naive=("*.dat",),
+    )
+    environment = make_environment(tmp_path / "env", trap)
+    judged = judge(environment, *trap.naive, use_strace=False, gate=False, trace=False)
+    assert works(environment, trap.call).returncode == 0
+    assert judged.report
+    assert [kept["path"].rpartition("/")[2] for kept in judged.report["kept"]] == ["c.dat"]
+    assert "is_time_available" in judged.report["unstable"]["import demo"]
+    assert "is_full_available" not in judged.report["unstable"]["import demo"]
+
+
+def test_probe_of_which_all_changes_by_itself_comes_to_an_end(tmp_path: Path) -> None:
+    """Each time a module of another name is loaded."""
+    text = (
+        "import sys, types, uuid\nname = 'demo_' + uuid.uuid4().hex\nsys.modules[name] = types.ModuleType(name)\n"
+        "sys.modules[name].__file__ = __file__"
+    )
+    trap = Trap(files={"demo/__init__.py": text}, call="import demo", naive=())
+    environment = make_environment(tmp_path / "env", trap)
+    judged = judge(environment, use_strace=False)
+    assert judged.report
+    assert "import demo" in judged.report["unstable"]
+    assert f"{site_of(environment)}/clutter/tests/" in removed(judged.plan)
 
 
 def state(environment: Path) -> dict[str, object]:

@@ -223,7 +223,12 @@ TRAPS = {
 
 @pytest.mark.parametrize("trap", TRAPS.values(), ids=list(TRAPS))
 def test_naive_rule_breaks_it_and_shipped_rules_do_not(tmp_path: Path, rules: RuleSet, trap: Trap) -> None:
-    clutter = {"clutter/__init__.py": "", "clutter/tests/test_it.py": "", "clutter/__pycache__/x.pyc": ""}
+    clutter = {
+        "clutter/__init__.py": "",
+        "clutter/tests/test_it.py": "",
+        "clutter/x.py": "",
+        "clutter/__pycache__/x.pyc": "",
+    }
     for kind in ("naive", "shipped"):
         root = write_tree(tmp_path / kind, {**trap.files, **clutter})
         if trap.extension:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,9 @@ import pytest
 from packager import targets
 from packager.baseline_memory import remembered_baseline
 from packager.bundle import BundleTree
+from packager.process import Finished
 from packager.proof.baseline import Baseline
+from packager.proof.probing import why_it_ended
 
 BASELINE = Baseline(
     python="3.11.7",
@@ -68,3 +71,15 @@ def test_same_tree_elsewhere_is_not_asked_again_and_another_one_is(
     assert ask(first)
     (programs / "git").touch()
     assert not ask(first), "what the machine has is other"
+
+
+def test_baseline_of_a_busy_machine_is_not_remembered(tmp_path: Path) -> None:
+    tree, cache = make_tree(tmp_path / "tree"), tmp_path / "cache"
+    late = why_it_ended(Finished(command=(), returncode=-9, stdout="", stderr="", timed_out=True), 300)
+    killed = why_it_ended(Finished(command=(), returncode=-9, stdout="", stderr=""), 300)
+    for outcome, kept in ((late, False), (killed, False), ("ImportError: no", True)):
+        baseline = replace(BASELINE, modules={"demo": outcome})
+        for again in (False, True):
+            found, remembered = remembered_baseline(tree, lambda value=baseline: value, cache=cache, env={})
+            assert found == baseline
+            assert remembered == (kept and again), outcome

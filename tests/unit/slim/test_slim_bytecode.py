@@ -79,6 +79,15 @@ def test_a_start_tells_what_it_loads_and_leaves_the_tree_as_it_was(bundle: Bundl
     assert not (tmp_path / "scratch").exists()
 
 
+def test_a_start_that_appends_to_a_package_leaves_the_tree_as_it_was(bundle: BundleTree, tmp_path: Path) -> None:
+    """Small files are copies; a large library shares its room with the tree."""
+    (bundle.app / "main.py").write_text("import package.other\nopen(package.other.__file__, 'a').write('#')")
+    (bundle.site_packages / "large.so").write_bytes(b"x" * 2_000_000)
+    before = tree_digest(bundle.root)
+    assert f"{bundle.relative(bundle.site_packages)}/package/other.py" in start(bundle, tmp_path / "scratch")
+    assert tree_digest(bundle.root) == before
+
+
 def test_a_start_that_fails_or_hangs_says_so_and_tells_what_it_loaded(bundle: BundleTree, tmp_path: Path) -> None:
     with (bundle.app / "main.py").open("a") as stream:
         stream.write("import sys; sys.exit('no such device')\n")
