@@ -77,3 +77,10 @@ def bundle(tmp_path: Path) -> BundleTree:
         if not path.is_symlink():
             os.utime(path, ns=(10**18, 10**18 + len(path.name)))
     return BundleTree(root=root, target=targets.get("linux-x86_64"), python_version="3.11.7")
+
+
+@pytest.fixture
+def loose(bundle: BundleTree) -> BundleTree:
+    """The same tree, which nothing says to be a bundle."""
+    (bundle.root / "portable/bundle.json").unlink()
+    return bundle
