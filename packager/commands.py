@@ -211,7 +211,7 @@ def _undone(tree: Path, restored: cleanup.Restored) -> Result:
     if not restored.orphans:
         return Result(value=dataclasses.asdict(restored), text=f"{tree}: as it was before the clean-up")
     lines = [
-        f"{tree}: {restored.paths} paths are back, {len(restored.orphans)} not, since the folders they lay in are gone.",
+        f"{tree}: {restored.paths} paths are back, {len(restored.orphans)} not: the folders they lay in are gone.",
         "They are still in the quarantine: make the folders and undo again, or delete them for good with --purge.",
         *(f"  {path}" for path in restored.orphans),
     ]
