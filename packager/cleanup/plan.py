@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -164,7 +164,7 @@ def plan_cleanup(
         tier=tier,
         opt_in=opt_in,
         rules=selected,
-        removals=tuple(_removal(found, layout) for found in walk.found),
+        removals=tuple(_removals(walk.found, layout)),
         kept=tuple(walk.kept),
         tree_files=walk.files,
     )
@@ -191,16 +191,22 @@ def _wanted_by_links(root: Path, walk: Walk) -> dict[str, tuple[str, str]]:
     return wanted
 
 
-def _removal(found: Found, layout: TreeLayout) -> Removal:
-    return Removal(
-        path=found.path,
-        rule=found.rule.id,
-        package=_package(found.path, layout),
-        files=found.files,
-        bytes=found.bytes,
-        is_dir=found.is_dir,
-        emptied=found.emptied,
-    )
+def _removals(found: Iterable[Found], layout: TreeLayout) -> Iterator[Removal]:
+    packages: dict[str, str] = {}  # what lies in one folder belongs to one package, but for the folder of all packages
+    for one in found:
+        parent = one.path.rpartition("/")[0]
+        package = packages.get(parent) or _package(one.path, layout)
+        if parent not in layout.scopes:
+            packages[parent] = package
+        yield Removal(
+            path=one.path,
+            rule=one.rule.id,
+            package=package,
+            files=one.files,
+            bytes=one.bytes,
+            is_dir=one.is_dir,
+            emptied=one.emptied,
+        )
 
 
 def _package(path: str, layout: TreeLayout) -> str:
