@@ -89,7 +89,9 @@ def undo(root: Path) -> Restored:
 
 
 def purge_tree(root: Path) -> bool:
-    """Delete for good what a clean-up of `root` removed; whether there was anything."""
+    """Delete for good what a clean-up of `root` removed; whether there was anything. InputError if it is no folder."""
+    if not root.is_dir():
+        raise InputError("is not a folder", where=str(root), remedy="give the folder that was cleaned")
     quarantine = default_quarantine(root.resolve())
     with _alone(root.resolve()):
         there = os.path.lexists(quarantine)

@@ -21,6 +21,12 @@ def rules() -> RuleSet:
     return load_rules()
 
 
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where `packager clean` holds its lock."""
+    monkeypatch.setenv("PACKAGER_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
 @pytest.fixture
 def bundle(tmp_path: Path) -> BundleTree:
     """Holds tests, bytecode, history, libraries, licences, empty folders, a hard link and links of its own."""

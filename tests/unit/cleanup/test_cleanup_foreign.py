@@ -22,11 +22,6 @@ from packager.cleanup.quarantine import default_quarantine
 SITE = "lib/python3.12/site-packages"
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PACKAGER_CACHE_DIR", str(tmp_path / "cache"))
-
-
 def clean(capsys: pytest.CaptureFixture[str], *words: str | Path, code: int = 0) -> str:
     """What `packager clean` prints, errors after the rest."""
     assert cli.main(["clean", *map(str, words)]) == code
@@ -100,6 +95,7 @@ def test_what_goes_is_kept_until_it_is_undone_or_purged(project: Path, capsys: p
     clean(capsys, project, "--purge")
     assert not default_quarantine(project).exists()
     assert "nothing to purge" in clean(capsys, project, "--purge")
+    clean(capsys, project / "nowhere", "--purge", code=2)
     clean(capsys, project, "--undo", code=2)
 
 
