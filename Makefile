@@ -32,8 +32,10 @@ acceptance: $(STAMP)
 	$(BIN)/python tests/acceptance/run.py --comfyui $(COMFYUI) --nodes $(NODES)
 
 # TREE: a folder to compress, a real environment of a gigabyte or more. BENCH_ARGS: --quick, --conda-env PREFIX, ...
-# What the helpers cost comes first, see below.
+# What the helpers cost, and the plan of a clean-up against find, come first.
 bench: $(STAMP) bench-helpers
+	$(BIN)/python benchmarks/cleanup.py
+	$(BIN)/python benchmarks/cleanup.py $(TREE)
 	$(BIN)/python benchmarks/archive.py $(TREE) --reuse --small-files --large $(BENCH_ARGS)
 
 # ZIP: a bundle; `make quickstart` makes one. What the helpers cost against Python and pip called directly.

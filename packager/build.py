@@ -100,14 +100,20 @@ def build_tree(recipe: Recipe, options: BuildOptions, console: Console) -> Stage
         return stages
 
 
+def work_of(root: Path) -> Path | None:
+    """The work folder of the build whose bundle tree `root` is; None if it is none."""
+    work = root.resolve().parent.parent
+    return work if root.resolve().parent.name == BUNDLE_FOLDER and (work / "journal.json").is_file() else None
+
+
 def undo_clean_up(root: Path) -> cleanup.Restored | None:
     """Put back what the clean-up took from `root`, the bundle tree in a work folder whose build kept its quarantine.
 
     None if `root` is no such tree. The next build installs anew. Raises InputError if there is nothing to put back.
     """
     root = root.resolve()
-    work = root.parent.parent
-    if root.parent.name != BUNDLE_FOLDER or not (work / "journal.json").is_file():
+    work = work_of(root)
+    if work is None:
         return None
     with exclusive(work):
         slim.restore_originals(root, work / ORIGINALS)

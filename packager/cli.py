@@ -30,6 +30,15 @@ exit codes: 0 done, 1 a fault of the packager, 2 bad input or usage, 3 fetching 
             4 dependencies can't be resolved, 5 the proof failed, 130 interrupted
 """
 
+_CLEAN = """\
+What goes is moved to DIR/.packager-quarantine and stays there until you decide:
+  packager clean DIR               by the rules of the tier safe, asking no oracle
+  packager clean DIR --undo        all of it back as it was
+  packager clean DIR --purge       all of it deleted for good
+DIR is a Python, a conda environment, a venv, a folder of packages, or one that holds these beside ComfyUI. Version
+control and ComfyUI's own files stay: only a build, which has them from elsewhere, leaves those out.
+"""
+
 Command = Callable[[argparse.Namespace, Console], commands.Result]
 
 
@@ -253,18 +262,26 @@ def _add_local_commands(add: Callable[[str, Command, str], argparse.ArgumentPars
 def _add_tree_commands(add: Callable[[str, Command, str], argparse.ArgumentParser]) -> None:
     added = add("verify", commands.verify, "prove a bundle: an archive, or a folder (of which a copy is proved)")
     added.add_argument("bundle", type=Path, metavar="ZIP|DIR")
-    added = add("clean", commands.clean, "clean any Python tree by the rules")
+    added = add("clean", commands.clean, "clean any Python tree but a finished bundle by the rules")
+    added.formatter_class, added.epilog = argparse.RawDescriptionHelpFormatter, _CLEAN
     added.add_argument("tree", type=Path, metavar="DIR")
     added.add_argument("--tier", choices=("safe", "aggressive"), default="safe", help="how far to go (default: safe)")
     added.add_argument("--opt-in", action="append", default=[], metavar="RULE", help="switch an opt-in rule on")
-    added.add_argument("--dry-run", action="store_true", help="print the plan, change nothing")
+    either = added.add_mutually_exclusive_group()
+    either.add_argument("--dry-run", action="store_true", help="print the plan, change nothing")
+    either.add_argument("--undo", action="store_true", help="put back what the last run, or the build, removed")
+    either.add_argument("--purge", action="store_true", help="delete for good what the last run removed")
     added.add_argument(
         "--oracle",
         action="store_true",
         help="ask the tree's Python before and after, and put back what anything needs (some minutes)",
     )
-    added.add_argument("--keep-quarantine", action="store_true", help="keep what was removed, for --undo")
-    added.add_argument("--undo", action="store_true", help="put back what the last run, or the build, removed")
+    added.add_argument(
+        "--keep-quarantine",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="keep what was removed, for --undo and --purge (default), or delete it at once",
+    )
     added = add("rules", commands.rules, "list the clean-up rules and why each is safe")
     added.add_argument("recipe", metavar="RECIPE", nargs="?", help="list them with what this recipe adds")
     added = add("archive", commands.archive, "pack any folder, reproducibly")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shlex
 import sys
 import tempfile
 from argparse import Namespace
@@ -19,7 +20,7 @@ from packager.archive.extract import extract as extract_archive
 from packager.archive.reading import ArchiveReader
 from packager.archive.zip_writer import MEMORY
 from packager.build import build as build_bundle
-from packager.build import lock_recipe, plan_build, undo_clean_up
+from packager.build import lock_recipe, plan_build, undo_clean_up, work_of
 from packager.command_options import options_of, recipe_of, settle_accelerator, use_gathered
 from packager.console import Console, format_bytes
 from packager.errors import InputError, ProofError
@@ -177,11 +178,18 @@ def verify(words: Namespace, console: Console) -> Result:
 
 
 def clean(words: Namespace, console: Console) -> Result:
+    tree: Path = words.tree
     if words.undo:
-        restored = undo_clean_up(words.tree) or cleanup.undo(words.tree)
-        return Result(value=dataclasses.asdict(restored), text=f"{words.tree}: as it was before the clean-up")
+        return _undone(tree, undo_clean_up(tree) or cleanup.undo(tree))
+    if words.purge:
+        there = cleanup.purge_tree(tree)
+        return Result(value={"purged": there}, text=f"{tree}: {'purged' if there else 'there was nothing to purge'}")
+    if work_of(tree) and not words.dry_run:
+        raise InputError(
+            "is the tree of a build", where=str(tree), remedy="set cleanup.tier, or --tier, and build again"
+        )
     judged = cleanup.clean_tree(
-        words.tree,
+        tree,
         cleanup.load_rules(),
         tier=words.tier,
         opt_in=words.opt_in,
@@ -189,9 +197,26 @@ def clean(words: Namespace, console: Console) -> Result:
         keep_quarantine=words.keep_quarantine,
         oracle=_oracle(console) if words.oracle and not words.dry_run else None,
     )
-    whole = cleanup.tree_bytes(words.tree) if words.dry_run else None
+    whole = cleanup.tree_bytes(tree) if words.dry_run else None
+    kept = cleanup.default_quarantine(tree.resolve())
+    undoable = not words.dry_run and cleanup.holds_clean_up(kept)
     text = [judged.plan.table(tree_bytes=whole), *([judged.report["exceptions"]] if judged.report else [])]
-    return Result(value={**judged.plan.to_json(), "oracle": judged.report}, text="\n\n".join(filter(None, text)))
+    if undoable:
+        back, away = (f"`packager clean {shlex.quote(str(tree))} --{word}`" for word in ("undo", "purge"))
+        text.append(f"All of it is kept in {kept} and takes room until then:\n{back} puts it back, {away} deletes it.")
+    value = {**judged.plan.to_json(), "oracle": judged.report, "quarantine": str(kept) if undoable else None}
+    return Result(value=value, text="\n\n".join(filter(None, text)))
+
+
+def _undone(tree: Path, restored: cleanup.Restored) -> Result:
+    if not restored.orphans:
+        return Result(value=dataclasses.asdict(restored), text=f"{tree}: as it was before the clean-up")
+    lines = [
+        f"{tree}: {restored.paths} paths are back, {len(restored.orphans)} not: the folders they lay in are gone.",
+        "They are still in the quarantine: make the folders and undo again, or delete them for good with --purge.",
+        *(f"  {path}" for path in restored.orphans),
+    ]
+    return Result(value=dataclasses.asdict(restored), text="\n".join(lines), exit_code=1)
 
 
 def _oracle(console: Console) -> cleanup.OracleMeans:
@@ -210,6 +235,10 @@ def rules(words: Namespace, _: Console) -> Result:
 def archive(words: Namespace, console: Console) -> Result:
     if words.threads is not None and words.threads < 1:
         raise InputError(f"{words.threads} is not a number of threads", where="--threads", remedy="say 1 or more")
+    if kept := cleanup.quarantines_below(words.folder):
+        command = f"packager clean {shlex.quote(str(kept[0].parent))}"
+        remedy = f"put it back with `{command} --undo`, or delete it for good with `{command} --purge`"
+        raise InputError("holds what a clean-up removed, which would be packed too", where=str(kept[0]), remedy=remedy)
     done = archive_tree(
         words.folder,
         words.output,

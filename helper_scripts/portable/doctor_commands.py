@@ -16,12 +16,14 @@ from portable import doctor, footprint, model_places
 from portable.bundle import WINDOWS, Bundle
 from portable.changes import STATE
 from portable.command_line import add_json, say
-from portable.errors import DONE, FAILED, HelperError
+from portable.errors import DONE, FAILED, HelperError, UsageError
 from portable.masking import mask
+from portable.verify_commands import tell_paths
 
 _TEXT = """\
 Tells versions, graphics cards, where the bundle lies, what was changed in it, and what is wrong with it.
-Exit code 1 if something needs to be done.
+Exit code 1 if something needs to be done. With PATH it tells about these files or folders alone: as they were shipped,
+changed, damaged, unknown, or removed from the bundle when it was built, by which rule and why.
 """
 _EPILOG = """\
 --report writes all of it into one file to attach to a bug report, with the files that differ and the end of ComfyUI's
@@ -39,6 +41,9 @@ def add(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    parser.add_argument(
+        "paths", nargs="*", metavar="PATH", help="such as the file that ComfyUI's log misses; from the bundle's folder"
+    )
     parser.add_argument("--full", action="store_true", help="read every file, ask pip, load torch: may take minutes")
     parser.add_argument(
         "--report", nargs="?", const="", metavar="FILE", help="write a masked report (portable/state/report.txt)"
@@ -50,6 +55,12 @@ def add(commands: Any) -> None:
 
 def _doctor(options: argparse.Namespace) -> int:
     bundle = bundles.read(bundles.locate())
+    if options.paths:
+        if options.footprint or options.report is not None:
+            raise UsageError(
+                "a PATH goes with --full and --json alone: --report and --footprint are of the whole bundle."
+            )
+        return tell_paths(bundle, options.paths, contents=options.full, as_json=options.json)
     if options.footprint:
         return _footprint(bundle, options)
     found = doctor.examine(bundle, os.environ, full=options.full, say=say)

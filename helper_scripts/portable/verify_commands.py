@@ -6,6 +6,7 @@ import argparse
 import functools
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,13 +63,9 @@ def add(commands: Any) -> None:
 
 def _verify(options: argparse.Namespace) -> int:
     bundle = bundles.read(bundles.locate())
-    paths = [_inside(bundle, path) for path in options.paths]
+    if options.paths:
+        return tell_paths(bundle, options.paths, contents=True, as_json=options.json)
     found = inspect(bundle)
-    if paths:
-        said = {path: explain(bundle, found, path) for path in paths}
-        lines = [json.dumps(said, ensure_ascii=False)] if options.json else [f"{k}: {v}" for k, v in said.items()]
-        print(*lines, sep="\n")
-        return FAILED if any(item.path in paths for item in found.damage) else DONE
     if options.json:
         print(json.dumps(found.to_json(), ensure_ascii=False))
         return FAILED if found.damage else DONE
@@ -90,6 +87,16 @@ def _verify(options: argparse.Namespace) -> int:
     if found.damage and not found.advice:
         print("`manage repair` puts back what is missing or damaged")
     return FAILED if found.damage else DONE
+
+
+def tell_paths(bundle: Bundle, texts: Sequence[str], *, contents: bool, as_json: bool) -> int:
+    """Print a sentence on each path; FAILED if one is damaged. `contents`: by what files hold, not by their size."""
+    paths = [_inside(bundle, text) for text in texts]
+    found = inspect(bundle, contents=contents)
+    said = {path: explain(bundle, found, path) for path in paths}
+    lines = [json.dumps(said, ensure_ascii=False)] if as_json else [f"{path}: {text}" for path, text in said.items()]
+    print(*lines, sep="\n")
+    return FAILED if any(item.path in paths for item in found.damage) else DONE
 
 
 def _inside(bundle: Bundle, text: str) -> str:

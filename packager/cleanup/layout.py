@@ -14,7 +14,7 @@ from packager.bundle import APP_DIR, NODES_DIR, PORTABLE_DIR, PYTHON_DIR, Bundle
 from packager.errors import InputError
 from packager.targets import OS
 
-Scope = Literal["prefix", "conda", "stdlib", "site-packages", "app", "nodes"]
+Scope = Literal["prefix", "conda", "venv", "stdlib", "site-packages", "app", "nodes"]
 
 _WHEEL_OS: tuple[tuple[str, OS], ...] = (("-win", "windows"), ("-macosx", "macos"), ("linux", "linux"))
 
@@ -24,11 +24,13 @@ class TreeLayout:
     """`scopes` maps a folder, relative to `root` with forward slashes ('' for the root), to what it is.
 
     A path belongs to the innermost such folder. `os` is that of the programs inside; None where nothing tells.
+    `foreign`: no build made it, so that somebody's own work may lie in it; rules that are `bundle_only` do not hold.
     """
 
     root: Path
     os: OS | None
     scopes: Mapping[str, tuple[Scope, ...]]
+    foreign: bool = False
 
 
 def layout_of(tree: BundleTree) -> TreeLayout:
@@ -69,7 +71,7 @@ def detect_layout(root: Path) -> TreeLayout:
             where=str(root),
             remedy="give a bundle, a conda environment, a venv or a site-packages folder",
         )
-    return TreeLayout(root=root, os=_os(root, scopes), scopes=scopes)
+    return TreeLayout(root=root, os=_os(root, scopes), scopes=scopes, foreign=True)
 
 
 def bundle_of(root: Path) -> BundleTree | None:
@@ -102,9 +104,15 @@ def _python(root: Path, prefix: Path) -> dict[str, tuple[Scope, ...]]:
         if _is_folder(stdlib / "site-packages"):
             found[_relative(root, stdlib / "site-packages")] = ("site-packages",)
     if found:
-        conda = _is_folder(prefix / "conda-meta")
-        found[_relative(root, prefix)] = ("prefix", "conda") if conda else ("prefix",)
+        found[_relative(root, prefix)] = _kind(prefix)
     return found
+
+
+def _kind(prefix: Path) -> tuple[Scope, ...]:
+    """A venv is apart: nothing of Python's own is in it, and projects become one in place (`python -m venv .`)."""
+    if _is_folder(prefix / "conda-meta"):
+        return ("prefix", "conda")
+    return ("venv",) if (prefix / "pyvenv.cfg").is_file() else ("prefix",)
 
 
 def _os(root: Path, scopes: Mapping[str, tuple[Scope, ...]]) -> OS | None:

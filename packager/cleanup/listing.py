@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import textwrap
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
-from packager.cleanup.rules import RuleSet
+from packager.cleanup.rules import Rule, RuleSet
 from packager.cleanup.savings import LastSaving
+from packager.targets import OS
 
 
 def rules_json(rules: RuleSet, last: Mapping[str, LastSaving] | None = None) -> dict[str, Any]:
@@ -36,6 +37,7 @@ def rules_table(rules: RuleSet, last: Mapping[str, LastSaving] | None = None) ->
                 lines.append(f"{rule.tier:<11} {rule.id:<24} {', '.join(rule.scopes)}")
                 lines += _paragraph("", f"{rule.why}." + (f" Saved: {rule.measured}." if rule.measured else ""))
                 lines += _paragraph("goes:  ", ", ".join(rule.patterns))
+                lines += _conditions(rule)
                 for keep in rule.keep:
                     lines += _paragraph("stays: ", f"{keep.pattern} ({keep.reason}; source: {keep.source})")
                 if rule.id in saved:
@@ -45,6 +47,18 @@ def rules_table(rules: RuleSet, last: Mapping[str, LastSaving] | None = None) ->
         lines.append(f"{'':<11} {protection.id:<24} {', '.join(protection.patterns)}")
         lines += _paragraph("", f"{protection.reason}.")
     return "\n".join(lines)
+
+
+def _conditions(rule: Rule) -> list[str]:
+    """When alone the patterns hold."""
+    lines = []
+    if rule.beside:
+        lines += _paragraph("only if beside it lies: ", ", ".join(rule.beside).replace("{stem}", "NAME"))
+    if len(rule.targets) < len(get_args(OS)):
+        lines += _paragraph("only for: ", ", ".join(rule.targets))
+    if rule.bundle_only:
+        lines += _paragraph("only in: ", "what a build made; anywhere else somebody may be at work on these files")
+    return lines
 
 
 def _paragraph(title: str, text: str) -> list[str]:

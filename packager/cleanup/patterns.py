@@ -93,6 +93,7 @@ class NameIndex(Generic[T]):
             else:
                 self._others.append(entry)
                 searched.append(fnmatch.translate(last))
+        self._empty = not (self._by_name or self._by_suffix or self._by_folder or self._others)
         self._search = re.compile("|".join(searched)).match if searched else None
 
     def concerns(self, folder: str) -> bool:
@@ -108,14 +109,15 @@ class NameIndex(Generic[T]):
 
     def matches(self, path: str) -> Iterator[T]:
         """The values whose pattern names exactly `path`."""
+        if self._empty:
+            return iter(())
         key = (path.lower() if self._ignore_case else path).rstrip("/")
         folder, _, name = key.rpartition("/")
         dot = name.rfind(".")
-        found = [*self._by_name.get(name, ()), *self._by_folder.get(folder, ())]
-        if dot >= 0:
-            found += self._by_suffix.get(name[dot:], ())
+        found: list[_Entry[T]] = []
+        for known, word in ((self._by_name, name), (self._by_folder, folder), (self._by_suffix, name[dot:])):
+            if word in known:
+                found += known[word]
         if self._search is not None and self._search(name):
             found += self._others
-        for regex, value in found:
-            if regex.fullmatch(path):
-                yield value
+        return (value for regex, value in found if regex.fullmatch(path)) if found else iter(())

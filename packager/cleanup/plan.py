@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from packager.bundle import BundleTree
 from packager.cleanup.layout import TreeLayout, layout_of
+from packager.cleanup.links import hops
 from packager.cleanup.rules import Rule, RuleSet
 from packager.cleanup.walk import Found, Kept, Walk, lineage, printable
 from packager.cleanup.web_folders import served_folders
@@ -144,7 +144,7 @@ def plan_cleanup(
     """
     layout = layout_of(tree) if isinstance(tree, BundleTree) else tree
     opt_in = tuple(sorted(set(opt_in)))
-    selected = rules.select(tier, opt_in, os=layout.os)
+    selected = rules.select(tier, opt_in, os=layout.os, foreign=layout.foreign)
     held = {path: ("oracle", evidence) for path, evidence in (needed or {}).items()}
     held |= {
         f"{folder}/{path}" if folder else path: ("tree", "a node has it served to the browser (WEB_DIRECTORY)")
@@ -164,7 +164,7 @@ def plan_cleanup(
         tier=tier,
         opt_in=opt_in,
         rules=selected,
-        removals=tuple(_removal(found, layout) for found in walk.found),
+        removals=tuple(_removals(walk.found, layout)),
         kept=tuple(walk.kept),
         tree_files=walk.files,
     )
@@ -184,24 +184,29 @@ def _wanted_by_links(root: Path, walk: Walk) -> dict[str, tuple[str, str]]:
     going = {found.path for found in walk.found}
     wanted = {}
     for link in walk.links:
-        place = root / link
-        target = os.path.normpath(place.parent / place.readlink())
-        path = os.path.relpath(target, root).replace(os.sep, "/")
-        if any(place in going for place in lineage(path)):
-            wanted[path] = ("tree", f"{printable(link)} is a link to it")
+        for place in hops(root / link):
+            path = place.relative_to(root).as_posix() if place.is_relative_to(root) and place != root else ""
+            if any(above in going for above in lineage(path)):
+                wanted[path] = ("tree", f"{printable(link)} is a link to it")
     return wanted
 
 
-def _removal(found: Found, layout: TreeLayout) -> Removal:
-    return Removal(
-        path=found.path,
-        rule=found.rule.id,
-        package=_package(found.path, layout),
-        files=found.files,
-        bytes=found.bytes,
-        is_dir=found.is_dir,
-        emptied=found.emptied,
-    )
+def _removals(found: Iterable[Found], layout: TreeLayout) -> Iterator[Removal]:
+    packages: dict[str, str] = {}  # what lies in one folder belongs to one package, but for the folder of all packages
+    for one in found:
+        parent = one.path.rpartition("/")[0]
+        package = packages.get(parent) or _package(one.path, layout)
+        if parent not in layout.scopes:
+            packages[parent] = package
+        yield Removal(
+            path=one.path,
+            rule=one.rule.id,
+            package=package,
+            files=one.files,
+            bytes=one.bytes,
+            is_dir=one.is_dir,
+            emptied=one.emptied,
+        )
 
 
 def _package(path: str, layout: TreeLayout) -> str:

@@ -7,9 +7,11 @@ whole after a kill at any moment.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import stat
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,14 +48,15 @@ def quarantined_files(quarantine: Path) -> Path:
 def apply(plan: CleanupPlan, quarantine: Path) -> None:
     """Move what `plan` removes into `quarantine`, a folder that is new or empty. Does nothing for an empty plan.
 
-    Raises InputError if the quarantine is in use, lies among the planned folders or on another file system, and
-    PackagerError if the tree is not what was planned; nothing has moved then. PackagerError also for a path that cannot
-    be moved; `restore` takes back what was.
+    Raises InputError if the quarantine is in use, lies among the planned folders or on another file system, or if a
+    folder cannot be written to, and PackagerError if the tree is not what was planned; nothing has moved then.
+    PackagerError also for a path that cannot be moved, after what was moved has gone back.
     """
     if not plan.removals:
         return
     _check_place(plan.root, quarantine)
     removals, folders = _describe(plan)
+    _check_writable(plan, quarantine, folders)
     quarantine.mkdir(parents=True, exist_ok=True)
     for leftover in _leftovers(quarantine, known=()):
         leftover.unlink()
@@ -72,11 +75,26 @@ def apply(plan: CleanupPlan, quarantine: Path) -> None:
                 moved.parent.mkdir(parents=True, exist_ok=True)
                 source.rename(moved)
         except OSError as error:
-            raise PackagerError(
-                f"cannot be moved: {error.strerror}",
-                where=printable(removal.path),
-                remedy="close the programs that use the tree, undo the clean-up and run it again",
-            ) from error
+            raise _given_up(plan.root, quarantine, removal.path, error) from error
+
+
+def _given_up(root: Path, quarantine: Path, path: str, why: OSError) -> PackagerError:
+    """What to tell of a `path` that cannot be moved, after putting back what was moved before it."""
+    remedy = "make its folder writable for the user who runs this, or close the programs that use it"
+    try:
+        restore(root, quarantine)
+    except (OSError, PackagerError) as error:
+        return PackagerError(
+            f"cannot be moved: {why.strerror}; nor could what was moved go back: {error}",
+            where=printable(path),
+            remedy=f"{remedy}, then undo the clean-up",
+        )
+    return PackagerError(f"cannot be moved: {why.strerror}; all is as it was", where=printable(path), remedy=remedy)
+
+
+def quarantines_below(folder: Path) -> list[Path]:
+    """The quarantines that lie in the root of a tree anywhere below `folder`, which may be such a root itself."""
+    return [Path(place) / QUARANTINE for place, folders, _ in os.walk(folder) if QUARANTINE in folders]
 
 
 def holds_clean_up(quarantine: Path) -> bool:
@@ -134,6 +152,22 @@ def purge(quarantine: Path) -> None:
     for path in (*(quarantine / name for name in known), *leftovers):
         remove_tree(path)
     quarantine.rmdir()
+
+
+def _check_writable(plan: CleanupPlan, quarantine: Path, folders: Iterable[str]) -> None:
+    """Raise InputError if the user may not move something out of one of `folders`, or a whole folder of the plan.
+
+    A folder that moves gets another parent, which is written into it. What else forbids it is seen when it is tried.
+    """
+    above = next(path for path in (quarantine, *quarantine.parents) if path.is_dir())
+    moving = (removal.path for removal in plan.removals if removal.is_dir)
+    for place in (above, *(plan.root / path for path in (*folders, *moving) if path)):
+        if not os.access(place, os.W_OK):
+            raise InputError(
+                "cannot be written to, so that nothing can be moved there or away",
+                where=str(place),
+                remedy="make it writable for the user who runs this, or run this as its owner",
+            )
 
 
 def _check_place(root: Path, quarantine: Path) -> None:
@@ -197,7 +231,8 @@ def _set_times(root: Path, folders: dict[str, int]) -> None:
     for folder, modified in folders.items():
         path = root / folder
         if _is_real(root, folder) and not path.is_symlink() and path.is_dir():
-            os.utime(path, ns=(modified, modified))
+            with contextlib.suppress(PermissionError):  # somebody else's folder, in which this user may write
+                os.utime(path, ns=(modified, modified))
 
 
 def _is_real(root: Path, path: str) -> bool:
@@ -212,7 +247,7 @@ def _read(quarantine: Path) -> tuple[dict[str, Any], dict[str, int]]:
         raise InputError(
             "holds no clean-up that can be undone",
             where=str(quarantine),
-            remedy="only a clean-up run with --keep-quarantine, or one that was interrupted, can be undone",
+            remedy="only a clean-up whose quarantine was kept, or one that was interrupted, can be undone",
         )
     try:
         manifest = json.loads((quarantine / _MANIFEST).read_bytes())

@@ -35,6 +35,7 @@ class Rule:
 
     `beside`: a file goes only if one of these names lies in its folder, `{stem}` standing for its name without suffix.
     `targets`: the operating systems it is for. `rebuilt`: the program makes these files again by itself.
+    `bundle_only`: not for a tree that no build made, where somebody may be at work on these files.
     """
 
     id: str
@@ -47,6 +48,7 @@ class Rule:
     beside: tuple[str, ...] = ()
     targets: tuple[OS, ...] = get_args(OS)
     rebuilt: bool = False
+    bundle_only: bool = False
     measured: str = ""
 
 
@@ -72,10 +74,13 @@ class RuleSet:
     rules: tuple[Rule, ...]
     protections: tuple[Protection, ...]
 
-    def select(self, tier: str, opt_in: Iterable[str] = (), *, os: OS | None = None) -> tuple[Rule, ...]:
+    def select(
+        self, tier: str, opt_in: Iterable[str] = (), *, os: OS | None = None, foreign: bool = False
+    ) -> tuple[Rule, ...]:
         """The rules of a tier (`none`, `safe` or `aggressive`, which holds safe) and the opt-in rules named, for `os`.
 
-        With `os` None only the rules that are for every system. Raises InputError for an unknown tier or id.
+        With `os` None only the rules that are for every system; with `foreign` only those that are not `bundle_only`.
+        Raises InputError for an unknown tier or id.
         """
         tiers = {"none": (), "safe": ("safe",), "aggressive": ("safe", "aggressive")}.get(tier)
         if tiers is None:
@@ -91,6 +96,7 @@ class RuleSet:
             for rule in self.rules
             if (rule.tier in tiers or rule.id in wanted)
             and (os in rule.targets if os is not None else len(rule.targets) == everywhere)
+            and not (foreign and rule.bundle_only)
         )
 
     def with_exceptions(self, exceptions: Iterable[tuple[str, str, str]], *, source: str) -> RuleSet:
@@ -143,10 +149,12 @@ def load_rules(
     protections: list[Protection] = []
     faults: list[Fault] = []
     first_use: dict[str, str] = {}
-    for document in (*map(read_document, (*files, *extra)), *documents):
+    own = len(files)
+    for number, document in enumerate((*map(read_document, (*files, *extra)), *documents)):
         found = check_schema(document, schema)
         if not found:
             found = [*_check_patterns(document), *_check_ids(document, first_use)]
+            found += _check_rebuilt(document) if number >= own else ()
         faults += found
         if not found:
             rules += [_rule(value) for value in document.value.get("rules", ())]
@@ -168,6 +176,7 @@ def _rule(value: dict[str, Any]) -> Rule:
         beside=tuple(value.get("beside", ())),
         targets=tuple(value.get("targets", get_args(OS))),
         rebuilt=value.get("rebuilt", False),
+        bundle_only=value.get("bundle_only", False),
         measured=value.get("measured", ""),
     )
 
@@ -199,6 +208,17 @@ def _check_patterns(document: Document) -> Iterator[Fault]:
         for place, pattern in places:
             if problem := pattern_problem(pattern):
                 yield document.fault(place, f"'{pattern}' {problem[0]}", problem[1])
+
+
+def _check_rebuilt(document: Document) -> Iterator[Fault]:
+    """What is rebuilt is asked of no oracle and listed in no record: only rules proved with the program may say so."""
+    for pointer, value in _items(document):
+        if "rebuilt" in value:
+            yield document.fault(
+                (*pointer, "rebuilt"),
+                "is for the rules that come with the program",
+                "leave it out: the oracle then sees whether something needs these files",
+            )
 
 
 def _check_ids(document: Document, first_use: dict[str, str]) -> Iterator[Fault]:

@@ -5,12 +5,13 @@ Links are never followed, into folders or files; a link is removed as a link.
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import stat
 import sys
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -236,25 +237,36 @@ class Walk:
         """The rule that takes `path`, if any; why none does is noted."""
         whole = path + "/" if is_dir else path
         local = whole[matcher.start :]
-        wanted = [rule for rule in matcher.rules.matches(local) if not rule.beside or _has_twin(folder, rule, local)]
-        if folder.rule is not None:
-            wanted.insert(0, folder.rule)
-        if not wanted or (folder.guard is not None and folder.guard.holds(local)):
+        first, wanted = folder.rule, self._wanting(folder, matcher, local)
+        first = first or next(wanted, None)
+        if first is None or (folder.guard is not None and folder.guard.holds(local)):
             return None
         guard = self._protector(matcher, whole)
         if guard is not None:
             kept = guard.protection
-            self.kept.append(Kept(path=path, rule=wanted[0].id, by=kept.id, reason=kept.reason))
+            self.kept.append(Kept(path=path, rule=first.id, by=kept.id, reason=kept.reason))
             return None
         reason = ""
-        for rule in wanted:
-            found = next((why for pattern, why in self._keeps[rule.id] if pattern.match(local)), None)
-            if found is None and rule.rebuilt and is_orphan(f"{self._root}/{path}"):
-                found = "bytecode without its source: Python cannot write it again"
+        for rule in itertools.chain((first,), wanted):  # nearly always the first, so that no other is looked for
+            found = self._exception(rule, path, local)
             if found is None:
                 return rule
             reason = reason or found
-        self.kept.append(Kept(path=path, rule=wanted[0].id, by=wanted[0].id, reason=reason))
+        self.kept.append(Kept(path=path, rule=first.id, by=first.id, reason=reason))
+        return None
+
+    def _wanting(self, folder: _Folder, matcher: _Matcher, local: str) -> Iterator[Rule]:
+        for rule in matcher.rules.matches(local):
+            if not rule.beside or _has_twin(folder, rule, local):
+                yield rule
+
+    def _exception(self, rule: Rule, path: str, local: str) -> str | None:
+        """Why `rule` leaves a path alone."""
+        for pattern, why in self._keeps[rule.id]:
+            if pattern.match(local):
+                return why
+        if rule.rebuilt and is_orphan(f"{self._root}/{path}"):
+            return "bytecode without its source: Python cannot write it again"
         return None
 
     def _protector(self, matcher: _Matcher, path: str) -> _Guard | None:

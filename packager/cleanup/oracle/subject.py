@@ -56,7 +56,7 @@ def subject_of(
     layout: TreeLayout, *, env: Mapping[str, str] | None = None, skip: frozenset[str] = frozenset()
 ) -> Subject:
     """The subject for a tree of this layout, with the first Python found in it that this machine can start."""
-    prefixes = [folder for folder, scopes in layout.scopes.items() if "prefix" in scopes]
+    prefixes = [folder for folder, scopes in layout.scopes.items() if {"prefix", "venv"} & set(scopes)]
     foreign = layout.os is not None and layout.os != targets.current().os
     places = (layout.root / prefix / program for prefix in prefixes for program in _EXECUTABLES)
     python = None if foreign else next((place for place in places if os.access(place, os.X_OK)), None)

@@ -21,6 +21,12 @@ def rules() -> RuleSet:
     return load_rules()
 
 
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where `packager clean` holds its lock."""
+    monkeypatch.setenv("PACKAGER_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
 @pytest.fixture
 def bundle(tmp_path: Path) -> BundleTree:
     """Holds tests, bytecode, history, libraries, licences, empty folders, a hard link and links of its own."""
@@ -78,3 +84,10 @@ def bundle(tmp_path: Path) -> BundleTree:
         if not path.is_symlink():
             os.utime(path, ns=(10**18, 10**18 + len(path.name)))
     return BundleTree(root=root, target=targets.get("linux-x86_64"), python_version="3.11.7")
+
+
+@pytest.fixture
+def loose(bundle: BundleTree) -> BundleTree:
+    """The same tree, which nothing says to be a bundle."""
+    (bundle.root / "portable/bundle.json").unlink()
+    return bundle

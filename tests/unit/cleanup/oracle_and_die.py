@@ -35,5 +35,5 @@ def count(event: str, args: tuple[object, ...]) -> None:
 
 means = OracleMeans(scratch=Path(f"{tree}-scratch"), cache=Path(cache), console=Console(), trace=False, gate=False)
 sys.addaudithook(count)
-clean_tree(Path(tree), one_rule(*patterns, "/clutter/tests/"), oracle=means, keep_quarantine=True)
+clean_tree(Path(tree), one_rule(*patterns, "/clutter/tests/"), oracle=means)
 print(seen[0])

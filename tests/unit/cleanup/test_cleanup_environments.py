@@ -71,7 +71,7 @@ def test_a_real_environment_is_as_healthy_after_as_before(environment: Path, rul
     whole = snapshot(environment)
     copy = environment.with_name("copy")  # its entries lie in another order on the disk
     shutil.copytree(environment, copy, symlinks=True)
-    plan = clean_tree(environment, rules, tier="aggressive", keep_quarantine=True).plan
+    plan = clean_tree(environment, rules, tier="aggressive").plan
     assert plan_cleanup(detect_layout(copy), rules, tier="aggressive").to_json() == plan.to_json()
     gone = {saving.name for saving in plan.by_rule()}
     assert {"bytecode", "package-tests", "compiled-sources"} <= gone
@@ -80,7 +80,7 @@ def test_a_real_environment_is_as_healthy_after_as_before(environment: Path, rul
     assert {path: entry for path, entry in snapshot(environment).items() if entry[0] != "folder"} == {
         path: entry for path, entry in whole.items() if entry[0] != "folder"
     }
-    clean_tree(environment, rules, tier="aggressive")
+    clean_tree(environment, rules, tier="aggressive", keep_quarantine=False)
     site = next(environment.glob("lib/python3*/site-packages"))
     assert not (site / "numpy/linalg/tests").exists()
     uninstalled = ask(environment, "-m", "pip", "uninstall", "--yes", "numpy", "markupsafe")
@@ -112,7 +112,7 @@ def test_libraries_of_real_wheels_stay(
     layout = detect_layout(tmp_path)
     assert layout.os == os_name
     before = names(tmp_path)
-    plan = clean_tree(tmp_path, rules, tier="aggressive", opt_in=["no-jit"]).plan
+    plan = clean_tree(tmp_path, rules, tier="aggressive", opt_in=["no-jit"], keep_quarantine=False).plan
     gone = before - names(tmp_path)
     assert {saving.name for saving in plan.by_rule()} >= {"package-tests", "no-jit"}
     for suffix in libraries:

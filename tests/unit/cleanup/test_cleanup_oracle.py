@@ -25,6 +25,7 @@ from packager.cleanup import (
     load_rules,
     plan_cleanup,
     restore,
+    rules_of,
     undo,
 )
 from packager.cleanup.oracle import watch
@@ -33,6 +34,7 @@ from packager.cleanup.quarantine import default_quarantine
 from packager.console import Console
 from packager.errors import ProofError
 from packager.filesystem import tree_digest
+from packager.recipe import load_recipe
 from packager.report import oracle_part
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="a venv of this layout is POSIX")
@@ -121,20 +123,26 @@ def test_second_time_it_asks_nothing_and_plans_the_same(tmp_path: Path) -> None:
     assert works(environment, changed.call).returncode == 0
 
 
-def test_exceptions_can_be_pasted_into_the_rule(tmp_path: Path) -> None:
-    """With what it printed in the rule's `keep`, the rule alone breaks nothing any more."""
+def test_exceptions_can_be_pasted_into_the_rule_or_a_recipe(tmp_path: Path) -> None:
+    """With what it printed in the rule's `keep`, the rule alone breaks nothing any more. A recipe says the same."""
     trap = TRAPS["module in tests imported at the first call"]
     environment = make_environment(tmp_path / "first" / "env", trap)
     judged = judge(environment, *trap.naive)
     assert judged.report
     text = judged.report["exceptions"]
-    assert text.startswith("# to rule one\n")
+    for_recipe, for_rule = text.split("# or for a rule file, to rule one\n")
     rule = tmp_path / "rules" / "mine.yml"
     rule.parent.mkdir()
     head = (
         "format: 1\nrules:\n- id: one\n  scope: [site-packages]\n  tier: safe\n  category: tests\n  why: for the test\n"
     )
-    rule.write_text(head + "  patterns: [tests/]\n" + textwrap.indent(text, "  "))
+    rule.write_text(head + "  patterns: [tests/]\n" + textwrap.indent(for_rule, "  "))
+    (tmp_path / "bare.yml").write_text(head + "  patterns: [tests/]\n")
+    recipe = tmp_path / "recipe.yml"
+    added = for_recipe.replace("cleanup:\n", "cleanup:\n  rules: [bare.yml]\n")
+    recipe.write_text(f"schema_version: 2\nversion_id: trial\ncomfy: {{repo: app}}\n{added}")
+    kept = [(keep.pattern, keep.reason) for keep in rules_of(load_recipe(recipe)).rules[-1].keep]
+    assert kept == [(keep.pattern, keep.reason) for keep in load_rules(rule.parent).rules[-1].keep] != []
     environment = make_environment(tmp_path / "second" / "env", trap)
     plan = plan_cleanup(detect_layout(environment), load_rules(rule.parent))
     apply(plan, tmp_path / "quarantine")

@@ -19,8 +19,10 @@ from packager.cleanup import (
     Protection,
     RuleSet,
     TreeLayout,
+    apply,
     detect_layout,
     layout_of,
+    load_rules,
     plan_cleanup,
     removed_record,
     tree_bytes,
@@ -163,6 +165,27 @@ def test_a_link_that_a_file_rule_names_goes_as_a_link(tmp_path: Path) -> None:
     assert plan.bytes == len(os.fsencode(target))
 
 
+def test_what_a_staying_link_reaches_through_other_links_stays(tmp_path: Path) -> None:
+    """`lib64 -> lib` as venvs have it; a link that would go on the way; and one that leaves the tree and comes back."""
+    tests = "lib/python3.12/site-packages/demo/tests"
+    root = write_tree(tmp_path / "env", {"pyvenv.cfg": "", "lib/python3.12/os.py": "", "bin/": ""})
+    write_tree(root, {f"{tests}/{name}.dat": name for name in ("near", "far", "round", "gone")})
+    (root / "lib64").symlink_to("lib")
+    (root / tests / "on").symlink_to("far.dat")
+    (root / "bin/near").symlink_to(f"../lib64/{tests[4:]}/near.dat")
+    (root / "bin/far").symlink_to(f"../lib64/../lib64/{tests[4:]}/on")
+    (root / "bin/round").symlink_to(f"../../env/{tests}/round.dat")
+    (root / "bin/circle").symlink_to("circle")
+    (root / "bin/nowhere").symlink_to("../lib64/nothing/there")
+    apply(plan_cleanup(detect_layout(root), load_rules()), tmp_path / "quarantine")
+    assert {name: (root / "bin" / name).read_text() for name in ("near", "far", "round")} == {
+        "near": "near",
+        "far": "far",
+        "round": "round",
+    }
+    assert not (root / tests / "gone.dat").exists()
+
+
 @pytest.mark.parametrize("absolute", [True, False])
 def test_what_a_staying_link_points_to_stays(tmp_path: Path, absolute: bool) -> None:
     """Also the link that keeps a second link: a -> b, b -> tests/data."""
@@ -262,16 +285,16 @@ def test_conda_cache_goes_without_its_licences_and_other_environments_stay(tmp_p
         {
             "conda-meta/python-3.12.json": "{}",
             "lib/python3.12/os.py": "",
-            "pkgs/xz-5/lib/liblzma.so.5": "",
-            "pkgs/xz-5/info/licenses/COPYING": "",
-            "pkgs/six-1/site-packages/six-1.dist-info/METADATA": "",
-            "pkgs/xz-5.conda": "",
+            "pkgs/xz-5.8-h1/lib/liblzma.so.5": "",
+            "pkgs/xz-5.8-h1/info/licenses/COPYING": "",
+            "pkgs/six-1.17-py_0/site-packages/six-1.dist-info/METADATA": "",
+            "pkgs/xz-5.8-h1.conda": "",
             "envs/work/bin/python": "",
         },
     )
     layout = detect_layout(root)
     gone = removed(plan_cleanup(layout, rules, tier="aggressive"))
-    assert gone == {"pkgs/six-1/", "pkgs/xz-5.conda", "pkgs/xz-5/lib/"}
+    assert gone == {"pkgs/six-1.17-py_0/", "pkgs/xz-5.8-h1.conda", "pkgs/xz-5.8-h1/lib/"}
     chosen = removed(plan_cleanup(layout, rules, opt_in=["conda-metadata", "conda-environments"]))
     assert chosen - gone == {"conda-meta/", "envs/"}
 
@@ -348,7 +371,7 @@ LAYOUTS = {
     ),
     "venv": (
         ["lib/python3.12/site-packages/a.py", "pyvenv.cfg"],
-        {"": ("prefix",), "lib/python3.12/site-packages": ("site-packages",)},
+        {"": ("venv",), "lib/python3.12/site-packages": ("site-packages",)},
         None,
     ),
     "windows": (

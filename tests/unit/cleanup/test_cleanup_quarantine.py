@@ -163,66 +163,66 @@ def test_kill_9_in_purge(bundle: BundleTree, killer: Killer, tmp_path: Path) -> 
 
 
 def test_clean_tree_after_a_kill_does_the_whole_work(
-    bundle: BundleTree, rules: RuleSet, killer: Killer, tmp_path: Path
+    loose: BundleTree, rules: RuleSet, killer: Killer, tmp_path: Path
 ) -> None:
     other = tmp_path / "other"
-    shutil.copytree(bundle.root, other, symlinks=True)
-    quarantine = default_quarantine(bundle.root)
-    expected = clean_tree(other, rules).plan
-    assert killer(bundle.root, quarantine, "apply", 30)[0] == -signal.SIGKILL
+    shutil.copytree(loose.root, other, symlinks=True)
+    quarantine = default_quarantine(loose.root)
+    expected = clean_tree(other, rules, keep_quarantine=False).plan
+    assert killer(loose.root, quarantine, "apply", 30)[0] == -signal.SIGKILL
     with pytest.raises(InputError, match="half a tree"):
-        clean_tree(bundle.root, rules, dry_run=True)
-    plan = clean_tree(bundle.root, rules).plan
+        clean_tree(loose.root, rules, dry_run=True)
+    plan = clean_tree(loose.root, rules, keep_quarantine=False).plan
     assert removed(plan) == removed(expected)
-    assert tree_digest(bundle.root) == tree_digest(other)
+    assert tree_digest(loose.root) == tree_digest(other)
 
 
-def test_clean_tree_keeps_for_undo_only_when_told(bundle: BundleTree, rules: RuleSet) -> None:
-    before = snapshot(bundle.root)
-    assert clean_tree(bundle.root, rules, dry_run=True).plan.removals
-    assert snapshot(bundle.root) == before
-    clean_tree(bundle.root, rules, keep_quarantine=True)
-    clean_tree(bundle.root, rules, tier="aggressive", keep_quarantine=True)
-    undo(bundle.root)
-    assert snapshot(bundle.root) == before
-    clean_tree(bundle.root, rules)
+def test_clean_tree_keeps_for_undo_unless_told(loose: BundleTree, rules: RuleSet) -> None:
+    before = snapshot(loose.root)
+    assert clean_tree(loose.root, rules, dry_run=True).plan.removals
+    assert snapshot(loose.root) == before
+    clean_tree(loose.root, rules)
+    clean_tree(loose.root, rules, tier="aggressive")
+    undo(loose.root)
+    assert snapshot(loose.root) == before
+    clean_tree(loose.root, rules, keep_quarantine=False)
     with pytest.raises(InputError, match="no clean-up"):
-        undo(bundle.root)
+        undo(loose.root)
 
 
-def test_a_wrong_rule_name_is_found_before_an_earlier_clean_up_is_touched(bundle: BundleTree, rules: RuleSet) -> None:
-    clean_tree(bundle.root, rules, keep_quarantine=True)
-    before = snapshot(bundle.root)
+def test_a_wrong_rule_name_is_found_before_an_earlier_clean_up_is_touched(loose: BundleTree, rules: RuleSet) -> None:
+    clean_tree(loose.root, rules)
+    before = snapshot(loose.root)
     with pytest.raises(InputError, match="no rule"):
-        clean_tree(bundle.root, rules, opt_in=["nonsense"])
-    assert snapshot(bundle.root) == before
+        clean_tree(loose.root, rules, opt_in=["nonsense"])
+    assert snapshot(loose.root) == before
 
 
-def test_bytecode_written_since_gives_way_and_anything_else_stops_the_undo(bundle: BundleTree, rules: RuleSet) -> None:
-    before = snapshot(bundle.root)
-    clean_tree(bundle.root, rules, keep_quarantine=True)
-    again = bundle.site_packages / "demo/__pycache__"
+def test_bytecode_written_since_gives_way_and_anything_else_stops_the_undo(loose: BundleTree, rules: RuleSet) -> None:
+    before = snapshot(loose.root)
+    clean_tree(loose.root, rules)
+    again = loose.site_packages / "demo/__pycache__"
     again.mkdir()
     (again / "__init__.cpython-311.pyc").write_text("newer")
-    mine = bundle.site_packages / "demo/tests"
+    mine = loose.site_packages / "demo/tests"
     mine.mkdir()
     (mine / "mine.py").write_text("mine")
-    held = snapshot(bundle.root)
+    held = snapshot(loose.root)
     with pytest.raises(InputError, match="is there again"):
-        undo(bundle.root)
-    assert snapshot(bundle.root) == held
+        undo(loose.root)
+    assert snapshot(loose.root) == held
     shutil.rmtree(mine)
-    undo(bundle.root)
-    assert snapshot(bundle.root) == before
+    undo(loose.root)
+    assert snapshot(loose.root) == before
 
 
-def test_a_package_uninstalled_since_is_not_half_raised_from_the_dead(bundle: BundleTree, rules: RuleSet) -> None:
-    clean_tree(bundle.root, rules, keep_quarantine=True)
-    shutil.rmtree(bundle.site_packages / "demo")
-    result = undo(bundle.root)
-    assert f"{bundle.relative(bundle.site_packages)}/demo/tests" in result.orphans
-    assert not (bundle.site_packages / "demo").exists()
-    assert (bundle.app / ".git/HEAD").exists()
+def test_a_package_uninstalled_since_is_not_half_raised_from_the_dead(loose: BundleTree, rules: RuleSet) -> None:
+    clean_tree(loose.root, rules)
+    shutil.rmtree(loose.site_packages / "demo")
+    result = undo(loose.root)
+    assert f"{loose.relative(loose.site_packages)}/demo/tests" in result.orphans
+    assert not (loose.site_packages / "demo").exists()
+    assert (loose.app / ".git/HEAD").exists()
 
 
 def test_quarantine_inside_the_tree_is_refused(bundle: BundleTree, rules: RuleSet) -> None:
@@ -327,13 +327,13 @@ def test_a_hostile_quarantine_cannot_move_anything_outside(bundle: BundleTree, r
     assert not (root / "secret/tests").exists()
 
 
-def test_a_linked_quarantine_in_the_tree_is_not_used(bundle: BundleTree, rules: RuleSet, tmp_path: Path) -> None:
+def test_a_linked_quarantine_in_the_tree_is_not_used(loose: BundleTree, rules: RuleSet, tmp_path: Path) -> None:
     """Not even one that is sound: the link leads out of the tree."""
     outside = tmp_path / "outside"
-    apply(plan_cleanup(bundle, rules), outside)
-    default_quarantine(bundle.root).symlink_to(outside)
+    apply(plan_cleanup(loose, rules), outside)
+    default_quarantine(loose.root).symlink_to(outside)
     before = snapshot(outside)
-    for act in (lambda: clean_tree(bundle.root, rules), lambda: undo(bundle.root)):
+    for act in (lambda: clean_tree(loose.root, rules), lambda: undo(loose.root)):
         with pytest.raises(InputError):
             act()
     assert snapshot(outside) == before

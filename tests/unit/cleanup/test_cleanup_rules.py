@@ -46,6 +46,11 @@ def test_shipped_rules_load_and_are_listed_with_reason_and_exceptions(rules: Rul
         assert re.search(rf"^{rule.tier} +{rule.id} ", table, re.MULTILINE)
         for keep in rule.keep:
             assert f"stays: {keep.pattern}" in table
+    told = {text.split()[1]: text for text in re.split(r"\n(?=safe|aggressive|opt-in)", table)}
+    assert "only if beside it lies: NAME.*.so, NAME.so" in told["compiled-sources"]
+    assert "only for: windows" in told["debug-symbols"]
+    assert "only in: what a build made" in told["app-repository"]
+    assert "only" not in told["stdlib-tests"].replace("only CPython", "")
     listed = json.loads(json.dumps(rules_json(rules)))
     assert [rule["id"] for rule in listed["rules"]] == [rule.id for rule in rules.rules]
     assert {"dynamic-libraries", "licences", "package-metadata"} <= {item["id"] for item in listed["protected"]}
@@ -121,6 +126,15 @@ def test_an_id_is_used_once_over_all_files(tmp_path: Path) -> None:
     extra = write(tmp_path, RULE, "extra.yaml") / "extra.yaml"
     with pytest.raises(DocumentError, match=r"taken, first in .*a\.yml:3"):
         load_rules(tmp_path, extra=[extra])
+
+
+def test_what_is_rebuilt_is_for_shipped_rules_to_say(tmp_path: Path) -> None:
+    """The oracle neither watches nor digests such files, so that anybody's rule could take what is needed."""
+    extra = write(tmp_path, f"{RULE}    rebuilt: true\n") / "rules.yml"
+    with pytest.raises(DocumentError) as caught:
+        load_rules(extra=[extra])
+    assert [(fault.field, fault.line) for fault in caught.value.faults] == [("rules[0].rebuilt", 9)]
+    assert "come with the program" in str(caught.value)
 
 
 def test_extra_rule_files_come_after_the_shipped_ones(tmp_path: Path) -> None:

@@ -280,10 +280,15 @@ def test_verify_knows_unknown_files_and_tells_why_something_is_not_there(ship: C
     assert found.pop("python/bin/") == 1
     assert found.pop("portable/removed.json") == 1
     assert found == {"ComfyUI/notes.txt": 1, "python/lib/stray/": 1}
-    said = call(shipped.root / "manage.sh", "verify", "python/lib/test/x.py", "python/tool", "ComfyUI/notes.txt").stdout
-    assert said.splitlines() == [
-        "python/lib/test/x.py: left out when the bundle was built, by rule tests: nobody runs them",
-        "python/tool: as it should be",
-        "ComfyUI/notes.txt: unknown: it was not shipped, and no helper put it there",
-    ]
-    assert call(shipped.root / "manage.sh", "verify", "../../etc/passwd").returncode == 2
+    for word in ("verify", "doctor"):
+        done = call(shipped.root / "manage.sh", word, "python/lib/test/x.py", "python/tool", "ComfyUI/notes.txt")
+        assert done.returncode == 0
+        assert done.stdout.splitlines() == [
+            "python/lib/test/x.py: left out when the bundle was built, by rule tests: nobody runs them",
+            "python/tool: as it should be",
+            "ComfyUI/notes.txt: unknown: it was not shipped, and no helper put it there",
+        ]
+        assert call(shipped.root / "manage.sh", word, "../../etc/passwd").returncode == 2
+    missed = str(shipped.root / "python/lib/test/x.py")  # as a log names it
+    assert "by rule tests" in call(shipped.root / "manage.sh", "doctor", missed, "--json").stdout
+    assert call(shipped.root / "manage.sh", "doctor", missed, "--report").returncode == 2

@@ -339,7 +339,7 @@ def damaged(archive: Path) -> None:
     [
         (two_folders, "must hold one folder, and holds one, two"),
         (no_description, "describes no bundle"),
-        (damaged, "unzip ended with"),
+        (damaged, "its local header is missing"),
         (lambda path: path.write_bytes(b"no zip"), "neither a zip nor a tar.zst"),
         (lambda path: path.mkdir(), "is no file"),
         (lambda path: None, "is no file"),
