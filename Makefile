@@ -10,8 +10,10 @@ quickstart: $(STAMP)
 	$(BIN)/packager build quickstart -o dist
 	$(BIN)/python examples/try_bundle.py dist
 
+# Three at once on two processors, since tests wait for servers and processes a third of their time; whoever is done first
+# takes tests from the others, or one would be left with the long ones at the end.
 test: lint
-	$(BIN)/pytest -n 2 $(PYTEST_ARGS)
+	$(BIN)/pytest -n 3 --dist worksteal $(PYTEST_ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
