@@ -29,9 +29,12 @@ def read_checksums(path: Path) -> dict[str, str]:
     """Name -> hex sha256. Raises InputError for a line that is not a checksum of a file in the same folder."""
     sums: dict[str, str] = {}
     try:
-        lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+        # not splitlines(): U+2028 and its like may be in a name
+        lines = path.read_text(encoding="utf-8").split("\n")
     except ValueError as error:
         raise InputError("it is not text in UTF-8", where=str(path), remedy=f"delete {path.name}") from error
+    if not lines[-1]:
+        lines.pop()
     for number, line in enumerate(lines, 1):
         found = _LINE.fullmatch(line)
         if not found:

@@ -100,3 +100,10 @@ def test_a_folder_in_the_place_of_the_archive_is_refused_at_once(
     assert main(["archive", str(tmp_path / "tree"), "-o", str(tmp_path / "out.zip")]) == 2
     assert "it is a folder" in capfd.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.zip", "tree"]
+
+
+def test_an_empty_list_lists_nothing(tmp_path: Path) -> None:
+    path = update_checksums(tmp_path, {})
+    assert read_checksums(path) == {}
+    path.write_bytes(b"0" * 64 + b"  a.zip\r\n")  # as an editor of Windows leaves it
+    assert read_checksums(path) == {"a.zip": "0" * 64}
