@@ -18,8 +18,8 @@ from packager.lock import Lock
 from packager.papers import MEMBER as SBOM_MEMBER
 from packager.papers import SUFFIX as SBOM_SUFFIX
 from packager.parts import manifest_path
-from packager.published_folder import replace_folder
 from packager.recipe import Recipe
+from packager.release_folder import replace_folder
 from packager.relocation.path_budget import path_budget
 from packager.targets import Target
 
