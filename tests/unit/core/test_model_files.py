@@ -27,10 +27,14 @@ BODIES = {name: name.encode() * 300_000 for name in ("dies", "lies", "plain")}
 
 @dataclass
 class Host:
-    """`lying`: the file `lies` is told longer than it is. `asked`: name and Range of each request."""
+    """`lying`: the file `lies` is told longer than it is. `asked`: name and Range of each request.
+
+    `resumed`: the broken `dies` was asked for again. The lie waits for it, since the failure stops the other downloads.
+    """
 
     url: str = ""
     lying: bool = True
+    resumed: threading.Event = field(default_factory=threading.Event)
     asked: list[tuple[str, str | None]] = field(default_factory=list)
 
 
@@ -43,6 +47,10 @@ def host() -> Iterator[Host]:
             name, wanted = self.path.strip("/"), self.headers.get("Range")
             first = name not in [known for known, _ in state.asked]
             state.asked.append((name, wanted))
+            if name == "dies" and not first:
+                state.resumed.set()
+            if name == "lies" and state.lying:
+                state.resumed.wait(timeout=30)
             body = BODIES[name]
             start = int(re.findall(r"\d+", wanted)[0]) if wanted else 0
             length = len(body) - start + (100 if name == "lies" and state.lying else 0)
