@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import stat
 import tempfile
@@ -17,12 +18,12 @@ from typing import Any, BinaryIO
 _BLOCK = 1024 * 1024
 _PATIENCE = 20.0  # seconds that a folder may go on being written to while it is removed
 # Names Windows keeps for devices, whatever their suffix (Microsoft, "Naming Files, Paths, and Namespaces").
-_DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))}
+_DEVICE = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9\u00b9\u00b2\u00b3])\s*(\.|$)", re.IGNORECASE)
 
 
 def is_device_name(name: str) -> bool:
     """Whether Windows takes a file of this name for a device."""
-    return name.split(".", maxsplit=1)[0].lower() in _DEVICES
+    return _DEVICE.match(name) is not None
 
 
 def sha256_file(path: Path) -> str:

@@ -19,7 +19,7 @@ from packager.papers import MEMBER as SBOM_MEMBER
 from packager.papers import SUFFIX as SBOM_SUFFIX
 from packager.parts import manifest_path
 from packager.recipe import Recipe
-from packager.release_folder import replace_folder
+from packager.release_folder import replace_folder, withdraw_folder
 from packager.relocation.path_budget import path_budget
 from packager.targets import Target
 
@@ -141,8 +141,11 @@ def is_intact(folder: Path, sums: Mapping[str, str]) -> bool:
     )
 
 
-def withdraw_unproved(output: Path, stem: str) -> None:
-    """Take back what an earlier build of the same name published without proof: it has been proved wrong by now."""
+def withdraw_unproved(output: Path, stem: str, console: Console) -> None:
+    """Take back what an earlier build of the same name published without proof: it has been proved wrong by now.
+
+    A folder that was changed since is kept under another name.
+    """
     report = output / f"{stem}.report.json"
     try:
         said = json.loads(report.read_text(encoding="utf-8"))
@@ -151,7 +154,11 @@ def withdraw_unproved(output: Path, stem: str) -> None:
         return
     if not proved:
         for name in (*names, *(f"{stem}{suffix}" for suffix in SIDECARS)):
-            if name.startswith(stem):
+            if not name.startswith(stem):
+                continue
+            if (output / name).is_dir():
+                withdraw_folder(output / name, console)
+            else:
                 remove_tree(output / name)
         update_checksums(output, {})
 

@@ -1,4 +1,4 @@
-"""Putting a release that is a folder in the place of the last one, without losing what somebody put there."""
+"""Replacing or withdrawing a release that is a folder, without losing what somebody put there."""
 
 from __future__ import annotations
 
@@ -24,15 +24,29 @@ def replace_folder(new: Path, place: Path, console: Console) -> None:
     if not os.path.lexists(place):
         new.rename(place)
         return
-    before = next(
-        path for n in itertools.count(1) if not os.path.lexists(path := place.with_name(f"{place.name}.before-{n}"))
-    )
+    before = _aside(place)
     place.rename(before)
     try:
         new.rename(place)
     except BaseException:
         before.rename(place)
         raise
+    _remove_unchanged(before, place, console)
+
+
+def withdraw_folder(place: Path, console: Console) -> None:
+    """Take the folder `place` away: it goes if the manifest beside it lists all of it, else it is kept as above."""
+    before = _aside(place)
+    place.rename(before)
+    _remove_unchanged(before, place, console)
+
+
+def _aside(place: Path) -> Path:
+    names = (place.with_name(f"{place.name}.before-{n}") for n in itertools.count(1))
+    return next(path for path in names if not os.path.lexists(path))
+
+
+def _remove_unchanged(before: Path, place: Path, console: Console) -> None:
     if _is_as_published(before, manifest_path(place)):
         remove_tree(before)
     else:

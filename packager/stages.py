@@ -214,7 +214,7 @@ class Stages:
         names = [item["name"] for item in self.results["archive"]]
         proof = self._proof(self.archives / min(names, key=_preference))
         if not proof.passed:
-            release.withdraw_unproved(self.output, self.stem)
+            release.withdraw_unproved(self.output, self.stem, self.console)
             remedy = "nothing was published; mend the recipe and build again"
             raise ProofError(proof.failures(), where=self.stem, remedy=remedy, details={"proof": proof.to_json()})
         return proof.to_json()

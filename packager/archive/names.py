@@ -11,9 +11,10 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 
+from packager.filesystem import is_device_name
+
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _DRIVE = re.compile(r"[A-Za-z]:")
-_DEVICE = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9\u00b9\u00b2\u00b3])\s*(\.|$)", re.IGNORECASE)
 _WINDOWS_RESERVED = re.compile(r'[<>:"|?*]')
 _SHORT_NAME = re.compile(r"~[0-9]")
 _MAX_HOPS = 40  # links followed in one resolution, as Linux allows
@@ -45,7 +46,7 @@ def name_fault(path: str, *, windows: bool) -> str | None:
 
 
 def _windows_fault(component: str) -> str | None:
-    if _DEVICE.match(component):
+    if is_device_name(component):
         return f"'{component}' is a device name on Windows"
     if _WINDOWS_RESERVED.search(component):
         return f"'{component}' holds a character that Windows reserves"

@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from packager.archive.admission import MAX_DEPTH
 from packager.archive.manifest import Entry, Manifest, sort_key
 from packager.archive.names import case_collisions, link_faults, name_fault
 from packager.archive.pipeline import ordered
@@ -79,6 +80,12 @@ def _walk(folder: Path, prefix: str) -> Iterator[Entry]:
         if item.is_symlink():
             yield Entry(path=path, kind="link", mode=0o777, target=os.readlink(item.path))  # noqa: PTH115 -- as it is spelled
         elif item.is_dir():
+            if path.count("/") >= MAX_DEPTH - 2:  # below it lies a name, above it the archive's own folder
+                raise InputError(
+                    f"folders are nested more than {MAX_DEPTH - 2} deep, and no such archive is unpacked again",
+                    where=path,
+                    remedy="shorten the path or remove it with a clean-up rule",
+                )
             yield from _walk(Path(item.path), path + "/")
         else:
             yield _file(path, item.stat(follow_symlinks=False))
@@ -114,7 +121,7 @@ def _check(entries: list[Entry], *, windows: bool, case_insensitive: bool) -> No
             f"{len(links)} symbolic links, which Windows unpacks as text files: {names}",
             remedy="replace each link by a copy of what it points to",
         )
-    for path, fault in link_faults(links):
+    for path, fault in link_faults(links, ignore_case=case_insensitive):
         raise InputError(fault, where=path, remedy="make it a relative link to a file inside the folder, or a copy")
     if case_insensitive:
         for first, second in case_collisions(entry.path for entry in entries):

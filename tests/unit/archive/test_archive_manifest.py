@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import socket
@@ -13,8 +14,12 @@ from typing import Any
 
 import pytest
 
+from packager.archive.admission import MAX_DEPTH
+from packager.archive.archive_tree import archive_tree
+from packager.archive.extract import extract
 from packager.archive.manifest import Entry, Manifest, from_json
 from packager.archive.scan import scan
+from packager.console import Console
 from packager.errors import InputError
 
 
@@ -114,6 +119,30 @@ def test_scan_refuses_and_names_the_file(make: Callable[[Path], None], message: 
         scan(tmp_path, threads=1)
     assert caught.value.remedy
     str(caught.value).encode()
+
+
+def test_what_is_archived_can_be_unpacked_however_deep_it_lies(tmp_path: Path) -> None:
+    deepest = tmp_path / "tree" / "/".join("d" * (MAX_DEPTH - 2))
+    deepest.mkdir(parents=True)
+    (deepest / "file").write_bytes(b"x")
+    quiet = Console(stream=io.StringIO())
+    archive_tree(tmp_path / "tree", tmp_path / "t.zip", console=quiet, epoch=315532800)
+    extract(tmp_path / "t.zip", tmp_path / "out", console=quiet)
+    assert (tmp_path / "out/tree" / deepest.relative_to(tmp_path / "tree") / "file").read_bytes() == b"x"
+    (deepest / "d").mkdir()
+    with pytest.raises(InputError, match="nested more than 126 deep"):
+        archive_tree(tmp_path / "tree", tmp_path / "u.zip", console=quiet, epoch=315532800)
+    assert not (tmp_path / "u.zip").exists()
+
+
+def test_links_are_judged_as_the_file_system_of_the_target_follows_them(tmp_path: Path) -> None:
+    """Where `DEEP` is the link `deep`, `odd` leads out, and the archive would be refused there."""
+    (tmp_path / "p/q").mkdir(parents=True)
+    (tmp_path / "p/q/deep").symlink_to("../..")
+    (tmp_path / "odd").symlink_to("p/q/DEEP/../y")
+    assert scan(tmp_path, threads=1).links["odd"]
+    with pytest.raises(InputError, match="odd: it leads out"):
+        scan(tmp_path, threads=1, case_insensitive=True)
 
 
 def test_a_link_through_a_folder_link_is_followed_as_the_kernel_does(tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def test_only_what_was_never_proved_is_withdrawn(archives: Path, tmp_path: Path,
     publish(archives, dist, "b-1.0", QUIET)
     (dist / "b-1.0.report.json").write_text(report)
     (dist / "b-1.0.1.zip").write_text("another release")
-    withdraw_unproved(dist, "b-1.0")
+    withdraw_unproved(dist, "b-1.0", QUIET)
     assert (dist / "b-1.0.zip").exists() is stays
     assert (dist / "b-1.0.1.zip").exists()
     assert ("b-1.0.zip" in (dist / "SHA256SUMS").read_text()) is stays
@@ -144,6 +144,21 @@ def test_what_somebody_put_into_a_published_folder_is_kept_and_named(mine: str, 
         assert (dist / f"b-1.0.before-{number}" / mine).read_text() == "precious"
         assert f"b-1.0.before-{number}" in console.warnings[-1]
     assert (dist / "b-1.0.before-1" / mine).read_text() == "precious"
+
+
+@pytest.mark.parametrize("mine", [None, "comfy/models/mine.safetensors"])
+def test_an_unproved_folder_is_withdrawn_but_not_what_somebody_put_into_it(mine: str | None, tmp_path: Path) -> None:
+    dist, console = tmp_path / "dist", Console(stream=io.StringIO())
+    publish(_folder_release(tmp_path, "one"), dist, "b-1.0", console)
+    (dist / "b-1.0.report.json").write_text('{"proof": {"passed": false}, "archives": ["dist/b-1.0"]}')
+    if mine:
+        (dist / "b-1.0" / mine).parent.mkdir()
+        (dist / "b-1.0" / mine).write_text("precious")
+    withdraw_unproved(dist, "b-1.0", console)
+    assert sorted(path.name for path in dist.iterdir()) == ["SHA256SUMS", *(["b-1.0.before-1"] if mine else [])]
+    if mine:
+        assert (dist / "b-1.0.before-1" / mine).read_text() == "precious"
+        assert "b-1.0.before-1" in console.warnings[-1]
 
 
 def test_a_folder_that_cannot_be_put_in_place_leaves_the_old_one(
