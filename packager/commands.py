@@ -16,9 +16,9 @@ from packager import cleanup, targets
 from packager.archive.admission import Limits
 from packager.archive.archive_tree import archive_tree, source_date_epoch
 from packager.archive.checksums import mismatches
+from packager.archive.content import MEMORY
 from packager.archive.extract import extract as extract_archive
 from packager.archive.reading import ArchiveReader
-from packager.archive.zip_writer import MEMORY
 from packager.build import build as build_bundle
 from packager.build import lock_recipe, plan_build, undo_clean_up, work_of
 from packager.command_options import options_of, recipe_of, settle_accelerator, use_gathered

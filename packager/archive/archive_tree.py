@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from packager.archive.checksums import checksum_name_fault, update_checksums
 from packager.archive.codec import packing_identity
+from packager.archive.content import MEMORY, Content, Effort
 from packager.archive.directory_writer import write_directory
 from packager.archive.manifest import Manifest
 from packager.archive.names import name_fault
@@ -23,7 +24,7 @@ from packager.archive.reuse import find_earlier
 from packager.archive.scan import scan
 from packager.archive.split import split_zip
 from packager.archive.tar_zst import write_tar_zst
-from packager.archive.zip_writer import MEMORY, write_zip
+from packager.archive.zip_writer import write_zip
 from packager.console import Console
 from packager.errors import InputError
 from packager.filesystem import write_atomic
@@ -85,52 +86,49 @@ def archive_tree(
         raise InputError("it is a folder", where=str(destination), remedy="give the name of the file to write")
     if reuse and kind != "zip":
         raise InputError("members are reused by a zip alone", where=f"--reuse {reuse}", remedy="leave it out")
-    workers = threads or os.cpu_count() or 1
+    effort = Effort(level=level, threads=threads or os.cpu_count() or 1, memory=memory)
     console.info(f"reading {root}")
     exclude = () if manifest_member is None else (manifest_member,)
     packing = packing_identity(level) if kind == "zip" else ""
     with ExitStack() as opened:
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="reuse") as aside:  # hashed as the tree is read
             finding = aside.submit(find_earlier, reuse, packing, console, opened) if reuse else None
-            manifest = scan(root, threads=workers, bundle=bundle, exclude=exclude, **_rules_of(target))
+            manifest = scan(root, threads=effort.threads, bundle=bundle, exclude=exclude, **_rules_of(target))
         if not manifest.entries and manifest_member is None:
             raise InputError("there is nothing in it", where=str(root), remedy="give the folder to archive")
         manifest = dataclasses.replace(manifest, packing=packing)
         extra = {} if manifest_member is None else {manifest_member: manifest.to_json().encode()}
-        effort: dict[str, Any] = {"level": level, "threads": workers, "memory": memory}
-        common: dict[str, Any] = {"epoch": epoch, "console": console, "extra": extra}
+        content = Content(root=root, root_name=root_name, manifest=manifest, epoch=epoch, extra=extra)
         if kind == "dir":
-            archives: tuple[ArchiveInfo, ...] = (write_directory(root, root_name, manifest, destination, **common),)
+            archives: tuple[ArchiveInfo, ...] = (write_directory(content, destination, console=console),)
         elif kind == "tar.zst":
-            archives = (write_tar_zst(root, root_name, manifest, destination, **effort, **common),)
+            archives = (write_tar_zst(content, destination, effort=effort, console=console),)
         else:
-            write = functools.partial(
-                write_zip, root, root_name, manifest, earlier=finding.result() if finding else None, **effort, **common
-            )
+            earlier = finding.result() if finding else None
+            write = functools.partial(write_zip, content, effort=effort, console=console, earlier=earlier)
             split = functools.partial(
-                split_zip, root_name=root_name,
-                limit=max_part_size, level=level, epoch=epoch, console=console,
-                is_first=is_first, manifest_member=manifest_member,
+                split_zip, limit=max_part_size, level=level, console=console, is_first=is_first,
+                manifest_member=manifest_member,
             )  # fmt: skip
-            archives, manifest = _in_parts(destination, manifest, max_part_size, write, split)
+            archives, manifest = _in_parts(content, destination, max_part_size, write, split)
     return _with_sidecars(destination, archives, kind, manifest)
 
 
 def _in_parts(
+    content: Content,
     destination: Path,
-    manifest: Manifest,
     limit: int,
     write: Callable[[Path], ArchiveInfo],
-    split: Callable[[Path, Path, Manifest], tuple[tuple[ArchiveInfo, ...], Manifest]],
+    split: Callable[[Path, Path, Content], tuple[tuple[ArchiveInfo, ...], Manifest]],
 ) -> tuple[tuple[ArchiveInfo, ...], Manifest]:
     """The zip, or what `split` makes of one over `limit` bytes; an earlier zip at `destination` stays until then."""
     whole = destination.with_name(f".{destination.name}.whole")
     try:
         info = write(whole)
         if info.size > limit:
-            return split(whole, destination, manifest)
+            return split(whole, destination, content)
         whole.replace(destination)
-        return (dataclasses.replace(info, path=destination),), manifest
+        return (dataclasses.replace(info, path=destination),), content.manifest
     finally:
         whole.unlink(missing_ok=True)
 

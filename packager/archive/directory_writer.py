@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 
-from packager.archive.manifest import Entry, Manifest
+from packager.archive.content import Content
+from packager.archive.manifest import Entry
 from packager.archive.packing import check_content
 from packager.archive.publish import ArchiveInfo, no_space_explained, published_folder
 from packager.archive.tree_files import unreadable
@@ -17,35 +17,26 @@ from packager.console import Console
 _COPY = 1024 * 1024  # bytes read at once
 
 
-def write_directory(
-    root: Path,
-    root_name: str,
-    manifest: Manifest,
-    destination: Path,
-    *,
-    epoch: int,
-    console: Console,
-    extra: Mapping[str, bytes] | None = None,
-) -> ArchiveInfo:
-    """Copy the entries of `manifest` to `destination/root_name`; `destination` must not exist, or be empty.
+def write_directory(content: Content, destination: Path, *, console: Console) -> ArchiveInfo:
+    """Copy `content` to a folder of its `root_name` in `destination`, which must not exist, or be empty.
 
-    Folders get mode 0755; they, links (where the system can) and files get the time `epoch`. The result's `sha256` is
-    that of the manifest's text. Errors as write_zip; nothing is left behind by a failed run.
+    Folders get mode 0755; they, links (where the system can) and files get the one time. The result's `sha256` is that
+    of the manifest's text. Errors as write_zip; nothing is left behind by a failed run.
     """
+    manifest, extra = content.manifest, content.extra
     with published_folder(destination) as folder, no_space_explained(destination.parent, manifest.total_size):
-        _copy(root, folder / root_name, manifest, extra or {}, epoch=epoch, console=console)
-        _settle(folder, epoch)
+        _copy(content, folder / content.root_name, console)
+        _settle(folder, content.epoch)
     return ArchiveInfo(
         path=destination,
-        size=manifest.total_size + sum(map(len, (extra or {}).values())),
+        size=manifest.total_size + sum(map(len, extra.values())),
         sha256=hashlib.sha256(manifest.to_json().encode()).hexdigest(),
-        members=len(manifest.entries) + len(extra or {}),
+        members=len(manifest.entries) + len(extra),
     )
 
 
-def _copy(
-    root: Path, copy: Path, manifest: Manifest, extra: Mapping[str, bytes], *, epoch: int, console: Console
-) -> None:
+def _copy(content: Content, copy: Path, console: Console) -> None:
+    manifest, epoch = content.manifest, content.epoch
     copy.mkdir(parents=True, exist_ok=True)
     with console.bar("dir", manifest.total_size) as advance:
         for entry in manifest.entries:
@@ -58,14 +49,14 @@ def _copy(
                 if os.utime in os.supports_follow_symlinks:
                     os.utime(path, (epoch, epoch), follow_symlinks=False)
             else:
-                check_content(entry, _copy_file(root, entry, path))
+                check_content(entry, _copy_file(content.root, entry, path))
                 path.chmod(entry.mode)
                 os.utime(path, (epoch, epoch))
                 advance(entry.size)
-        for name, content in extra.items():
+        for name, text in content.extra.items():
             path = copy / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
+            path.write_bytes(text)
             path.chmod(0o644)
             os.utime(path, (epoch, epoch))
 

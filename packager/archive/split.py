@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from packager.archive.codec import compress, crc32, deflate_level
+from packager.archive.content import Content
 from packager.archive.follower import Follower
 from packager.archive.manifest import Manifest
 from packager.archive.part_plan import plan_parts
@@ -29,23 +30,21 @@ _PART_TEXT = 512  # bytes that naming a few parts adds to the manifest; a hundre
 def split_zip(
     whole: Path,
     destination: Path,
-    manifest: Manifest,
+    content: Content,
     *,
-    root_name: str,
     limit: int,
     level: str | int,
-    epoch: int,
     console: Console,
     is_first: Callable[[str], bool],
     manifest_member: str | None,
 ) -> tuple[tuple[ArchiveInfo, ...], Manifest]:
-    """Write the members of the zip `whole` to NAME-part1ofN.zip ... for `destination`, NAME.zip; `limit` in bytes.
+    """Write `content`, packed in the zip `whole`, to NAME-part1ofN.zip ... for `destination`, NAME.zip.
 
-    Returns the parts and the manifest that tells them, which takes the place of `manifest_member` in part 1. `is_first`
-    as in plan_parts. The parts get their names when all of them are written: of a failed run nothing is left, and what
-    was there before stays. Raises InputError for a member over `limit`, NoSpaceError.
+    `limit` is in bytes. Returns the parts and the manifest that tells them, which takes the place of `manifest_member`
+    in part 1. `is_first` as in plan_parts. The parts get their names when all of them are written: of a failed run
+    nothing is left, and what was there before stays. Raises InputError for a member over `limit`, NoSpaceError.
     """
-    prefix = f"{root_name}/" if root_name else ""
+    prefix, manifest = content.prefix, content.manifest
     with whole.open("rb") as stream:
         members = {member.path.removeprefix(prefix): member for member in read_members(stream)}
     sizes = {path: member.packed_size + 2 * len(member.header) + _CENTRAL for path, member in members.items()}
@@ -69,7 +68,7 @@ def split_zip(
             console.info(f"writing {path.name}")
             chosen = {name: member for name, member in members.items() if plan[name] == part}
             pieces = {manifest_member: replaced} if manifest_member is not None and part == 1 else {}
-            info = _write_part(whole, temporary, chosen, pieces, prefix=prefix, epoch=epoch)
+            info = _write_part(whole, temporary, chosen, pieces, prefix=prefix, epoch=content.epoch)
             done.append(dataclasses.replace(info, path=path))
         if too_large := [info.path.name for info in done if info.size > limit]:
             raise RuntimeError(f"over {limit} bytes: {', '.join(too_large)}")

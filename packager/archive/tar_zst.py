@@ -13,15 +13,15 @@ import functools
 import hashlib
 import io
 import tarfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO, cast
 
 import zstandard
 
+from packager.archive.content import Content, Effort
 from packager.archive.follower import Follower
 from packager.archive.levels import level_number, levels
-from packager.archive.manifest import Entry, Manifest, sort_key
+from packager.archive.manifest import Entry
 from packager.archive.publish import ArchiveInfo, published
 from packager.archive.tree_files import changed, read_whole, unreadable
 from packager.console import Console
@@ -35,31 +35,17 @@ def zstd_level(level: str | int) -> int:
     return level_number(level, levels().zstd, highest=22)
 
 
-def write_tar_zst(
-    root: Path,
-    root_name: str,
-    manifest: Manifest,
-    destination: Path,
-    *,
-    level: str | int,
-    threads: int,
-    epoch: int,
-    console: Console,
-    memory: int,
-    extra: Mapping[str, bytes] | None = None,
-) -> ArchiveInfo:
-    """Write the entries of `manifest`, whose files lie below `root`, to `destination`; else as write_zip.
+def write_tar_zst(content: Content, destination: Path, *, effort: Effort, console: Console) -> ArchiveInfo:
+    """Write `content` to `destination`; else as write_zip, and a number as level is 1 to 22.
 
-    zstd gets no more of the `threads` than do with `memory`, in bytes, but one at least.
+    zstd gets no more of the threads than do with the memory, but one at least.
     """
-    small = dict(extra or {})
-    added = [Entry(path=path, kind="file", mode=0o644, size=len(content)) for path, content in small.items()]
-    entries = sorted([*manifest.entries, *added], key=lambda entry: sort_key(entry.path))
-    compressor = zstandard.ZstdCompressor(compression_params=_parameters(zstd_level(level), threads, memory))
-    needed = manifest.total_size + 2 * tarfile.BLOCKSIZE * len(entries)
+    entries, small, total = content.entries, content.extra, content.manifest.total_size
+    compressor = zstandard.ZstdCompressor(compression_params=_parameters(effort))
+    needed = total + 2 * tarfile.BLOCKSIZE * len(entries)
     with published(destination, needed=needed) as stream, Follower(stream) as follower:
         with (
-            console.bar("tar.zst", manifest.total_size) as advance,
+            console.bar("tar.zst", total) as advance,
             compressor.stream_writer(stream, closefd=False) as packed,
             tarfile.TarFile(
                 fileobj=cast(BinaryIO, packed), mode="w", format=tarfile.PAX_FORMAT, copybufsize=_COPY, encoding="utf-8"
@@ -67,7 +53,7 @@ def write_tar_zst(
         ):
             first: dict[tuple[str, int], str] = {}  # (sha256, mode) -> the member that has the content
             for entry in entries:
-                info = _header(f"{root_name}/{entry.path}" if root_name else entry.path, entry, epoch)
+                info = _header(content.prefix + entry.path, entry, content.epoch)
                 is_large = entry.kind == "file" and entry.size >= _LINKED and entry.path not in small
                 earlier = first.setdefault((entry.sha256, entry.mode), info.name) if is_large else info.name
                 if earlier != info.name:
@@ -77,24 +63,24 @@ def write_tar_zst(
                 elif entry.path in small:
                     archive.addfile(info, io.BytesIO(small[entry.path]))
                 else:
-                    _add_file(archive, info, root, entry)
+                    _add_file(archive, info, content.root, entry)
                 advance(entry.size)
                 follower.settled(stream.tell())
         sha256 = follower.finish()
     return ArchiveInfo(path=destination, size=destination.stat().st_size, sha256=sha256, members=len(entries))
 
 
-def _parameters(level: int, threads: int, memory: int) -> zstandard.ZstdCompressionParameters:
+def _parameters(effort: Effort) -> zstandard.ZstdCompressionParameters:
     make = functools.partial(
         zstandard.ZstdCompressionParameters.from_level,
-        level,
+        zstd_level(effort.level),
         window_log=levels().window_log,
         enable_ldm=levels().long_distance_matching,
         job_size=levels().job_size,
         write_checksum=True,
     )
     fixed, each = _needs(make())
-    return make(threads=max(min(threads, (memory - fixed) // each), 1))
+    return make(threads=max(min(effort.threads, (effort.memory - fixed) // each), 1))
 
 
 def _needs(parameters: zstandard.ZstdCompressionParameters) -> tuple[int, int]:

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from packager.archive import packing
 from packager.archive.codec import BLOCK, compress, crc32, deflate_level
+from packager.archive.content import Content, Effort
 from packager.archive.follower import Follower
-from packager.archive.manifest import Entry, Manifest, sort_key
+from packager.archive.manifest import Entry
 from packager.archive.packing import Packed
 from packager.archive.pipeline import ordered
 from packager.archive.publish import ArchiveInfo, published
@@ -23,43 +24,33 @@ from packager.archive.zip_format import DEFLATED, STORED
 from packager.archive.zip_output import Piece, Placed, ZipOutput
 from packager.console import Advance, Console
 
-MEMORY = 512 * 1024 * 1024  # bytes
 _KINDS = {"file": stat.S_IFREG, "link": stat.S_IFLNK, "directory": stat.S_IFDIR}
 _RECORDS = 512  # bytes that headers and names take for one member, at most and about
 
 
 def write_zip(
-    root: Path,
-    root_name: str,
-    manifest: Manifest,
+    content: Content,
     destination: Path,
     *,
-    level: str | int,
-    threads: int,
-    epoch: int,
+    effort: Effort,
     console: Console,
-    memory: int = MEMORY,
-    extra: Mapping[str, bytes] | None = None,
     earlier: Reusable | None = None,
 ) -> ArchiveInfo:
-    """Write the entries of `manifest`, whose files lie below `root`, to the zip `destination`.
+    """Write `content` to the zip `destination`; `earlier` are contents packed already.
 
-    Each member's name is `root_name/path` (`path` alone if `root_name` is empty). `extra` are small files as bytes by
-    path, that are not in the tree; `earlier` are contents packed already. `level` is fast, default, max or 1
-    to 12; `memory` bounds, in bytes, what is read and packed ahead; `epoch` is every member's time. The bytes depend on
-    the manifest, the contents, `root_name`, `level`, `epoch` and `extra` alone; a content that several files have is
-    packed once. Raises InputError if a file changed, NoSpaceError if the disk is full.
+    The bytes depend on `content` and the level, 1 to 12 if it is a number, alone; what several files hold is packed
+    once. Raises InputError if a file changed, NoSpaceError if the disk is full.
     """
-    number = deflate_level(level)
-    small = {path: _packed_bytes(path, content, number) for path, content in (extra or {}).items()}
-    entries = sorted([*manifest.entries, *(packed.entry for packed in small.values())], key=lambda e: sort_key(e.path))
+    root, manifest, number = content.root, content.manifest, deflate_level(effort.level)
+    small = {path: _packed_bytes(path, text, number) for path, text in content.extra.items()}
+    entries = content.entries
     earlier = earlier or Reusable()
     known = earlier.members
     results = ordered(
         packing.jobs(root, _first_of_each(entry for entry in manifest.entries if entry.sha256 not in known)),
         functools.partial(packing.work, root, level=number),
-        threads=threads,
-        budget=max(memory, 3 * BLOCK),
+        threads=effort.threads,
+        budget=max(effort.memory, 3 * BLOCK),
         cost=lambda job: job.cost,
     )
     needed = manifest.total_size + _RECORDS * len(entries)
@@ -68,11 +59,11 @@ def write_zip(
         Follower(stream) as follower,
         closing(results),
     ):
-        output = ZipOutput(stream, epoch=epoch, settled=follower.settled)
+        output = ZipOutput(stream, epoch=content.epoch, settled=follower.settled)
         with console.bar("zip", manifest.total_size) as advance:
             members = _Members(
                 output=output,
-                prefix=f"{root_name}/" if root_name else "",
+                prefix=content.prefix,
                 packed=itertools.chain.from_iterable(results),
                 small=small,
                 known=known,

@@ -21,6 +21,7 @@ from archive_trees import EPOCH, expected_inventory, inventory, make_tree, real_
 
 from packager.archive.archive_tree import Archived, archive_tree
 from packager.archive.codec import BLOCK, crc32
+from packager.archive.content import Content, Effort
 from packager.archive.extract import extract
 from packager.archive.scan import scan
 from packager.archive.zip_format import DEFLATED, STORED, dos_time
@@ -239,13 +240,13 @@ def test_a_file_that_grows_or_shrinks_after_the_scan_is_refused_and_the_older_ar
     root = tmp_path / "root"
     root.mkdir()
     (root / "file").write_bytes(b"x" * 1000)
-    manifest = scan(root, threads=1)
+    content = Content(root=root, root_name="r", manifest=scan(root, threads=1), epoch=EPOCH)
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "a.zip").write_bytes(b"older")
     for size in (999, 1001):
         (root / "file").write_bytes(b"x" * size)
         with pytest.raises(InputError, match="changed"):
-            write_zip(root, "r", manifest, tmp_path / "out" / "a.zip", level=6, threads=2, epoch=EPOCH, console=console)
+            write_zip(content, tmp_path / "out" / "a.zip", effort=Effort(level=6, threads=2), console=console)
         assert (tmp_path / "out" / "a.zip").read_bytes() == b"older"
         assert len(list((tmp_path / "out").iterdir())) == 1
 
