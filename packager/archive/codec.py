@@ -19,7 +19,7 @@ from packager.archive.levels import level_number, levels
 BLOCK = 16 * 1024 * 1024  # bytes of a member compressed at once; the window lost at each border costs under 0.1 %
 SAMPLE = 16 * 1024  # bytes of one sample
 SAMPLES = 16  # samples over the length of a member
-_RULES = 2  # of what is stored and how blocks are joined; a change that packs otherwise takes the next number
+_RULES = 3  # of what is stored and how blocks are joined; a change that packs otherwise takes the next number
 _HARDLY = 0.99  # a sample packed to more than this share is not worth the reader's time
 
 

@@ -1,18 +1,24 @@
 """Making a libdeflate stream go on: raw deflate (RFC 1951) that ends at a byte border and is not final.
 
-libdeflate has no streaming and no flush: what it returns always ends with a block whose BFINAL bit is set. The bit is
-found by decoding the stream with zlib, which cannot name block borders either, but is silent while it reads the code
-lengths in a block's header: the last silence of eight bytes or more is the header of the last block (3.2.7; inside a
-block, a symbol with its match takes at most 48 bits). The bit is cleared, an empty stored block is added to reach a
-byte border (3.2.4), and the result is kept only if it decodes to the very data. The few streams whose last block has
-no such header, as after a long end of noise, are made anew in halves: zlib would make them too, but is not the same on
-all machines. Decoding costs about a third of compressing at level 6, and a fiftieth of it at level 12.
+libdeflate has no streaming and no flush: what it returns always ends with a block whose BFINAL bit is set. That bit is
+found and cleared, and the result is kept only if it decodes to the very data.
+
+Noise at the end is a stored block (3.2.4): its length, twice, stands before as many bytes of the data as it says, and
+before that, up to the byte border, there are zeros and the bit. Any other block with its own codes is found by decoding
+the stream with zlib, which cannot name block borders either, but is silent while it reads the code lengths in a block's
+header: the last silence of eight bytes or more is the header of the last block (3.2.7; inside a block, a symbol with
+its match takes at most 48 bits). There, an empty stored block is added to reach a byte border. Decoding costs about a
+third of compressing at level 6, and a fiftieth of it at level 12.
+
+The few streams whose last block has no such header are made anew in halves: zlib would make them too, but is not the
+same on all machines.
 
 Beside the data and the stream, at most the rest of two times the data is held: what the stream's end decodes to.
 """
 
 from __future__ import annotations
 
+import struct
 import zlib
 from collections import deque
 from collections.abc import Iterator
@@ -27,7 +33,9 @@ _TAIL = 8  # pieces searched from the end; libdeflate's blocks are at most about
 _EMPTY_FINAL = b"\x03\x00"  # a final block of the fixed code with nothing in it
 _BORDERS = (b"\x00\x00\xff\xff", b"\x00\x00\x00\xff\xff")  # an empty stored block; its 3 header bits may need a byte
 _STORED_SHARE = 0.99
-_STORED_MAX = 65535
+_STORED_MAX = 0xFFFF  # bytes
+_LENGTHS = struct.Struct("<HH")  # of a stored block: its length and that length inverted
+_TOLD = 16  # bytes that tell by being alike whether the end of the data may be stored
 _HALVED = 4096  # bytes: what is shorter, and cannot be left open, is stored
 
 
@@ -60,7 +68,38 @@ def open_ended(data: bytes | memoryview, level: int) -> bytearray:
 
 def _reopen(stream: bytearray, data: bytes | memoryview) -> bool:
     """Make `stream` one that can go on; whether that could be done."""
-    for start, header in _last_headers(stream):
+    points = _last_points(stream)
+    return _reopen_stored(stream, data, points) or _reopen_coded(stream, data, points)
+
+
+def _reopen_stored(stream: bytearray, data: bytes | memoryview, points: list[_Point]) -> bool:
+    for border in _stored_borders(stream, data):
+        byte = border - 1 if stream[border - 1] else border - 2
+        start = next((point for point in reversed(points) if point.consumed < byte), points[0])
+        if byte < start.consumed or not stream[byte]:
+            continue
+        bit = 1 << stream[byte].bit_length() - 1
+        tail = stream[start.consumed :]
+        tail[byte - start.consumed] ^= bit
+        if _decodes(start, tail + _EMPTY_FINAL, data):
+            stream[byte] ^= bit
+            return True
+    return False
+
+
+def _stored_borders(stream: bytearray, data: bytes | memoryview) -> Iterator[int]:
+    """The byte borders after which a stored block may reach to the end of `stream`: its two lengths are there."""
+    ends_alike = stream[-_TOLD:] == bytes(data[-_TOLD:])
+    for length in range((_STORED_MAX if ends_alike else _TOLD) + 1):
+        border = len(stream) - length - _LENGTHS.size
+        if border < 1:
+            return
+        if _LENGTHS.unpack_from(stream, border) == (length, length ^ _STORED_MAX):
+            yield border
+
+
+def _reopen_coded(stream: bytearray, data: bytes | memoryview, points: list[_Point]) -> bool:
+    for start, header in _last_headers(stream, points):
         for bit in range((header - _STEP) * 8, (header + 3) * 8):
             byte, shift = divmod(bit, 8)
             # BFINAL set, BTYPE 10: a final block with its own codes
@@ -86,9 +125,8 @@ def _decodes(start: _Point, rest: bytearray, data: bytes | memoryview) -> bool:
     return decoder.eof and not decoder.unused_data and decoded == memoryview(data)[start.produced :]
 
 
-def _last_headers(stream: bytearray) -> Iterator[tuple[_Point, int]]:
+def _last_headers(stream: bytearray, points: list[_Point]) -> Iterator[tuple[_Point, int]]:
     """Where the last block header may begin: a point before it, and the first silent byte. Nearest the end first."""
-    points = _last_points(stream)
     for index in range(len(points) - 1, -1, -1):
         start = points[index]
         # a header may straddle two pieces: its beginning is looked for in this one, its end may lie in the next
@@ -123,7 +161,6 @@ def _stored(data: bytes | memoryview) -> bytearray:
     stream = bytearray()
     for start in range(0, len(data), _STORED_MAX):
         part = memoryview(data)[start : start + _STORED_MAX]
-        length = len(part)
-        stream += b"\x00" + length.to_bytes(2, "little") + (length ^ 0xFFFF).to_bytes(2, "little")
+        stream += b"\x00" + _LENGTHS.pack(len(part), len(part) ^ _STORED_MAX)
         stream += part
     return stream

@@ -45,11 +45,20 @@ def test_open_ended_pieces_join_to_one_stream(content: bytes, level: int) -> Non
     assert bytes(deflate.deflate_decompress(joined, len(content) + 7)) == content + b"the end"
 
 
-def test_open_ended_keeps_libdeflates_own_packing(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "content",
+    [
+        real_text(3_000_000),
+        (real_text(300_000) + _NOISE) * 4,  # packed 25 times for 16 MiB when each half ended in noise again
+        (real_text(300_000) + _NOISE) * 4 + bytes(300),
+        real_text(300_000) + _NOISE[: 65_535 + 5],
+    ],
+    ids=["text", "text and noise", "zeros after noise", "a short stored block after a full one"],
+)
+def test_open_ended_keeps_libdeflates_own_packing(content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """The detour over halves must stay the exception; here it may not be taken at all."""
     monkeypatch.setattr(deflate_join, "_HALVED", sys.maxsize)
     monkeypatch.delattr(deflate_join, "_stored")
-    content = real_text(3_000_000)
     for level in (3, 6, 7, 12):
         assert len(open_ended(content, level)) <= len(deflate.deflate_compress(content, level)) + 5
 
@@ -59,7 +68,7 @@ def test_open_ended_keeps_libdeflates_own_packing(monkeypatch: pytest.MonkeyPatc
 def test_no_other_packer_has_a_say_and_hardly_a_byte_is_lost(
     tail: bytes, level: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """zlib packs otherwise where it is zlib-ng; a tail that libdeflate stores leaves it no header to be found by."""
+    """zlib packs otherwise where it is zlib-ng; what libdeflate stores at the end has no header with codes."""
     monkeypatch.delattr(zlib, "compressobj")
     content = real_text(1_000_000) + tail
     joined = open_ended(content, level)
