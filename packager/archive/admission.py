@@ -9,13 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from packager.archive.manifest import Kind
-from packager.archive.names import folded, link_faults, name_fault, parents
+from packager.archive.names import MAX_DEPTH, MAX_PATH, folded, link_faults, name_fault, parents
 from packager.archive.publish import NoSpaceError
 from packager.console import format_bytes
 from packager.errors import InputError
 
-MAX_PATH = 4096  # bytes of a path or link target, PATH_MAX of Linux
-MAX_DEPTH = 128  # components of a path
 _LATEST = 253_402_300_800  # seconds; the year 10000, which no file system's or program's time reaches
 _PUBLISHER = "do not unpack it; get the archive again from its publisher"
 _IF_TRUSTED = (

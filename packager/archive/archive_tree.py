@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import hashlib
 import os
 from collections.abc import Callable, Mapping
@@ -20,7 +19,7 @@ from packager.archive.directory_writer import write_directory
 from packager.archive.manifest import Manifest
 from packager.archive.names import name_fault
 from packager.archive.publish import ArchiveInfo
-from packager.archive.reuse import find_earlier
+from packager.archive.reuse import Reusable, find_earlier
 from packager.archive.scan import scan
 from packager.archive.split import split_zip
 from packager.archive.tar_zst import write_tar_zst
@@ -104,29 +103,33 @@ def archive_tree(
         elif kind == "tar.zst":
             archives = (write_tar_zst(content, destination, effort=effort, console=console),)
         else:
-            earlier = finding.result() if finding else None
-            write = functools.partial(write_zip, content, effort=effort, console=console, earlier=earlier)
-            split = functools.partial(
-                split_zip, limit=max_part_size, level=level, console=console, is_first=is_first,
-                manifest_member=manifest_member,
+            archives, manifest = _zip_in_parts(
+                content, destination, effort=effort, console=console, earlier=finding.result() if finding else None,
+                limit=max_part_size, is_first=is_first, manifest_member=manifest_member,
             )  # fmt: skip
-            archives, manifest = _in_parts(content, destination, max_part_size, write, split)
     return _with_sidecars(destination, archives, kind, manifest)
 
 
-def _in_parts(
+def _zip_in_parts(
     content: Content,
     destination: Path,
+    *,
+    effort: Effort,
+    console: Console,
+    earlier: Reusable | None,
     limit: int,
-    write: Callable[[Path], ArchiveInfo],
-    split: Callable[[Path, Path, Content], tuple[tuple[ArchiveInfo, ...], Manifest]],
+    is_first: Callable[[str], bool],
+    manifest_member: str | None,
 ) -> tuple[tuple[ArchiveInfo, ...], Manifest]:
-    """The zip, or what `split` makes of one over `limit` bytes; an earlier zip at `destination` stays until then."""
+    """The zip, or the parts of one over `limit` bytes; an earlier zip at `destination` stays until then."""
     whole = destination.with_name(f".{destination.name}.whole")
     try:
-        info = write(whole)
+        info = write_zip(content, whole, effort=effort, console=console, earlier=earlier)
         if info.size > limit:
-            return split(whole, destination, content)
+            return split_zip(
+                whole, destination, content, limit=limit, level=effort.level, console=console, is_first=is_first,
+                manifest_member=manifest_member,
+            )  # fmt: skip
         whole.replace(destination)
         return (dataclasses.replace(info, path=destination),), content.manifest
     finally:

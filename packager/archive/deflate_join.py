@@ -21,7 +21,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,14 +75,8 @@ def _reopen(stream: bytearray, data: bytes | memoryview) -> bool:
 def _reopen_stored(stream: bytearray, data: bytes | memoryview, points: list[_Point]) -> bool:
     for border in _stored_borders(stream, data):
         byte = border - 1 if stream[border - 1] else border - 2
-        start = next((point for point in reversed(points) if point.consumed < byte), points[0])
-        if byte < start.consumed or not stream[byte]:
-            continue
-        bit = 1 << stream[byte].bit_length() - 1
-        tail = stream[start.consumed :]
-        tail[byte - start.consumed] ^= bit
-        if _decodes(start, tail + _EMPTY_FINAL, data):
-            stream[byte] ^= bit
+        start = next((point for point in reversed(points) if point.consumed <= byte), None)
+        if start and stream[byte] and _clear(stream, data, start, byte, stream[byte].bit_length() - 1, (b"",)):
             return True
     return False
 
@@ -105,13 +99,22 @@ def _reopen_coded(stream: bytearray, data: bytes | memoryview, points: list[_Poi
             # BFINAL set, BTYPE 10: a final block with its own codes
             if byte < start.consumed or (stream[byte] | stream[byte + 1] << 8) >> shift & 0b111 != 0b101:
                 continue
-            tail = stream[start.consumed :]
-            tail[byte - start.consumed] &= ~(1 << shift)
-            for border in _BORDERS:
-                if _decodes(start, tail + border + _EMPTY_FINAL, data):
-                    stream[byte] &= ~(1 << shift)
-                    stream += border
-                    return True
+            if _clear(stream, data, start, byte, shift, _BORDERS):
+                return True
+    return False
+
+
+def _clear(
+    stream: bytearray, data: bytes | memoryview, start: _Point, byte: int, shift: int, borders: Sequence[bytes]
+) -> bool:
+    """Clear that bit and add the first of `borders` with which the stream decodes to `data`; else leave it alone."""
+    tail = stream[start.consumed :]
+    tail[byte - start.consumed] &= ~(1 << shift)
+    for border in borders:
+        if _decodes(start, tail + border + _EMPTY_FINAL, data):
+            stream[byte] &= ~(1 << shift)
+            stream += border
+            return True
     return False
 
 

@@ -53,10 +53,10 @@ def _copy(content: Content, copy: Path, console: Console) -> None:
                 path.chmod(entry.mode)
                 os.utime(path, (epoch, epoch))
                 advance(entry.size)
-        for name, text in content.extra.items():
+        for name, data in content.extra.items():
             path = copy / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(text)
+            path.write_bytes(data)
             path.chmod(0o644)
             os.utime(path, (epoch, epoch))
 

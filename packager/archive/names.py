@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Mapping
 
 from packager.filesystem import is_device_name
 
+MAX_PATH = 4096  # bytes of a path or link target, PATH_MAX of Linux
+MAX_DEPTH = 128  # components of a path
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _DRIVE = re.compile(r"[A-Za-z]:")
 _WINDOWS_RESERVED = re.compile(r'[<>:"|?*]')

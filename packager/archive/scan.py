@@ -10,9 +10,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from packager.archive.admission import MAX_DEPTH
 from packager.archive.manifest import Entry, Manifest, sort_key
-from packager.archive.names import case_collisions, link_faults, name_fault
+from packager.archive.names import MAX_DEPTH, case_collisions, link_faults, name_fault
 from packager.archive.pipeline import ordered
 from packager.archive.tree_files import read_whole, unreadable
 from packager.errors import InputError

@@ -10,8 +10,9 @@ import zlib
 from collections.abc import Iterator
 from typing import BinaryIO, cast
 
-from packager.archive.admission import MAX_PATH, Admission, Item
+from packager.archive.admission import Admission, Item
 from packager.archive.manifest import Kind
+from packager.archive.names import MAX_PATH
 from packager.archive.zip_format import DEFLATED, LOCAL_HEADER_SIZE, STORED
 
 _ENCRYPTED = 0x1

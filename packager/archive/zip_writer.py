@@ -42,7 +42,7 @@ def write_zip(
     once. Raises InputError if a file changed, NoSpaceError if the disk is full.
     """
     root, manifest, number = content.root, content.manifest, deflate_level(effort.level)
-    small = {path: _packed_bytes(path, text, number) for path, text in content.extra.items()}
+    small = {path: _packed_bytes(path, data, number) for path, data in content.extra.items()}
     entries = content.entries
     earlier = earlier or Reusable()
     known = earlier.members

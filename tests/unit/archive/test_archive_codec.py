@@ -49,7 +49,7 @@ def test_open_ended_pieces_join_to_one_stream(content: bytes, level: int) -> Non
     "content",
     [
         real_text(3_000_000),
-        (real_text(300_000) + _NOISE) * 4,  # packed 25 times for 16 MiB when each half ended in noise again
+        (real_text(300_000) + _NOISE) * 4,  # was packed anew in halves, each of which ended in noise again
         (real_text(300_000) + _NOISE) * 4 + bytes(300),
         real_text(300_000) + _NOISE[: 65_535 + 5],
     ],

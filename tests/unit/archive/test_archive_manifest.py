@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from packager.archive.admission import MAX_DEPTH
 from packager.archive.archive_tree import archive_tree
 from packager.archive.extract import extract
 from packager.archive.manifest import Entry, Manifest, from_json
+from packager.archive.names import MAX_DEPTH
 from packager.archive.scan import scan
 from packager.console import Console
 from packager.errors import InputError
